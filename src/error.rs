@@ -312,3 +312,33 @@ pub enum Promise {
     #[error("the operations of a commit decode")]
     LogOperation,
 }
+
+/// A broken promise as a lower layer sees it, before anyone has said in which file and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) promise: Promise,
+    pub(crate) expected: u64,
+    pub(crate) found: u64,
+}
+
+impl Fault {
+    /// Names the promise, what should stand there and what does.
+    pub(crate) fn new(promise: Promise, expected: u64, found: u64) -> Fault {
+        Fault { promise, expected, found }
+    }
+
+    /// `Ok` if `found` is what was expected.
+    pub(crate) fn expect(
+        promise: Promise,
+        expected: u64,
+        found: u64,
+    ) -> std::result::Result<(), Fault> {
+        if expected == found { Ok(()) } else { Err(Fault { promise, expected, found }) }
+    }
+
+    /// Says where it was found.
+    pub(crate) fn at(self, file: &Path, place: Place) -> Error {
+        let Fault { promise, expected, found } = self;
+        Corruption { file: file.to_owned(), place, promise, expected, found }.into()
+    }
+}

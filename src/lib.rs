@@ -3,6 +3,7 @@
 mod checksum;
 mod error;
 mod hash;
+mod layout;
 mod log;
 mod page;
 mod storage;

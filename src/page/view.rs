@@ -1,27 +1,38 @@
 //! A page that the writer may be adding to while readers look at it.
 //!
-//! # Proof
-//! 1. Whoever makes a [`View`] promises that its bytes stay allocated for its lifetime (a pin of
-//!    the epoch, or a borrow of the map) and that its start is aligned to 8 bytes.
-//! 2. Words that the writer may change in a published page are only ever accessed as `AtomicU64`.
-//! 3. Bytes outside those words are written before the word that publishes them is stored with
-//!    release, and never again while a view may live (I7). [`View::bytes`] is `unsafe` because
-//!    only its caller knows that the range was published by a word that it loaded.
+//! A page with records is a header, *cells* of one cache line each, free space, and the heap of
+//! records that grows down from the page's end. A cell is sixteen lanes of 32 bits: lane 0 is the
+//! cell's own header, lanes 1 to 15 are slots. A slot is a tag (16 bits of the hash) below the
+//! offset of a record (16 bits); offset 0 is an empty slot.
 //!
-//! Knows nothing of what the words mean.
+//! # Proof
+//! 1. Whoever makes a [`View`] or a [`Frame`] promises that its bytes stay allocated for its
+//!    lifetime (a pin of the epoch, or a borrow of the map or the page) and start at a multiple of 8.
+//! 2. Header and cells are only ever accessed as `AtomicU64`, but for pages that are immutable.
+//! 3. The heap is everything from the offset that a slot holds to the page's end. A [`Frame`]
+//!    writes only below `heap_start` and above the cells, then lowers `heap_start`, then stores the
+//!    slot with release: so bytes at or above a slot's offset are written before the slot is
+//!    stored, and never again until the frame is recycled, when no view is left (I7).
+//! 4. There is one `Frame` of a page at a time, the writer's.
+//!
+//! Knows nothing of what a record is.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words in a cache line.
-pub(crate) const LINE_WORDS: usize = 8;
-/// Bytes of a cache line.
-pub(crate) const LINE_SIZE: usize = 64;
+use super::{HEADER_SIZE, word};
 
-/// A borrowed page, or several, of which another thread may be changing words.
-#[derive(Clone, Copy)]
+/// Slots of a cell.
+pub(crate) const CELL_SLOTS: usize = 15;
+/// Bytes of a cache line, and of a cell.
+pub(crate) const LINE_SIZE: usize = 64;
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
+
+/// A borrowed page (or a piece of a file) of which another thread may be changing words.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     start: NonNull<u8>,
     len: usize,
@@ -33,9 +44,51 @@ unsafe impl Send for View<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for View<'_> {}
 
+/// The sixteen lanes of a cell, as loaded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cell([u32; 16]);
+
+impl Cell {
+    /// Lane 0.
+    #[inline]
+    pub(crate) fn header(&self) -> u32 {
+        let [header, ..] = self.0;
+        header
+    }
+
+    /// A bit for each lane whose slot bears the tag; empty slots may be among them when it is 0.
+    #[inline]
+    pub(crate) fn matches(&self, tag: u16) -> u32 {
+        let mut mask = 0;
+        for (lane, &slot) in self.0.iter().enumerate() {
+            mask |= u32::from(slot & 0xffff == u32::from(tag)) << lane;
+        }
+        mask & !1
+    }
+
+    /// The slots with their lanes, empty ones left out.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, u16, usize)> + '_ {
+        self.0.iter().enumerate().skip(1).filter_map(|(lane, &slot)| {
+            let (tag, offset) = unpack(slot);
+            (offset != 0).then_some((lane, tag, offset))
+        })
+    }
+
+    /// A lane whose slot is empty.
+    pub(crate) fn empty_lane(&self) -> Option<usize> {
+        self.0.iter().skip(1).position(|&slot| slot >> 16 == 0).map(|i| i + 1)
+    }
+}
+
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
+fn unpack(slot: u32) -> (u16, usize) {
+    (slot as u16, (slot >> 16) as usize)
+}
+
 impl<'a> View<'a> {
     /// # Safety
-    /// Rules 1 to 3 of the module must hold for `start..start + len` during `'a`.
+    /// Rules 1 to 4 of the module must hold for `start..start + len` during `'a`.
     #[inline]
     pub(crate) unsafe fn new(start: NonNull<u8>, len: usize) -> View<'a> {
         View { start, len, _life: PhantomData }
@@ -47,10 +100,19 @@ impl<'a> View<'a> {
         self.len
     }
 
-    /// Its address, for a prefetch.
+    /// Asks the processor to have the cache line at `offset` ready.
     #[inline]
-    pub(crate) fn start(&self) -> *const u8 {
-        self.start.as_ptr()
+    pub(crate) fn prefetch(&self, offset: usize) {
+        debug_assert!(offset < self.len);
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = self.start.as_ptr().wrapping_add(offset);
+            // SAFETY: a prefetch of any address has no effect that a program can see.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast_const().cast()) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = offset;
     }
 
     #[inline]
@@ -64,64 +126,218 @@ impl<'a> View<'a> {
         Some(unsafe { word.as_ref() })
     }
 
-    /// The word at `8 × index`, and all that its store published.
+    /// The word at `8 × index`, and all that its store published; zero outside the view.
     #[inline]
-    pub(crate) fn word(&self, index: usize) -> Option<u64> {
-        Some(u64::from_le(self.atomic(index)?.load(Ordering::Acquire)))
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        self.atomic(index).map_or(0, |word| u64::from_le(word.load(Ordering::Acquire)))
     }
 
-    /// The eight words of the cache line at `64 × index`.
+    /// The cell of this index; `None` outside the page.
     #[inline]
-    pub(crate) fn line(&self, index: usize) -> Option<[u64; LINE_WORDS]> {
-        if (index + 1) * LINE_SIZE > self.len {
+    #[allow(clippy::cast_possible_truncation, reason = "a word is two lanes")]
+    pub(crate) fn cell(&self, index: usize) -> Option<Cell> {
+        let first = (HEADER_SIZE + index * LINE_SIZE) / 8;
+        if (first + LINE_WORDS) * 8 > self.len {
             return None;
         }
-        let mut words = [0; LINE_WORDS];
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = self.word(index * LINE_WORDS + i)?;
+        let mut lanes = [0; 16];
+        for (i, pair) in lanes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let word = self.word(first + i);
+            *pair = [word as u32, (word >> 32) as u32];
         }
-        Some(words)
+        Some(Cell(lanes))
     }
 
-    /// Stores a word; readers that load it see everything written before.
-    ///
-    /// Only the writer calls this, and only on a page of its own memory.
-    ///
-    /// # Safety
-    /// The view must be of writable memory, and the word one that is only accessed as an atomic.
+    /// The record bytes from the one in this slot to the page's end; `None` if the slot is empty
+    /// by now or points outside the page.
     #[inline]
-    pub(crate) unsafe fn store_word(&self, index: usize, word: u64) {
-        let atomic = self.atomic(index).expect("a word within the page");
-        atomic.store(word.to_le(), Ordering::Release);
+    pub(crate) fn tail(&self, cell: usize, lane: usize) -> Option<&'a [u8]> {
+        let word = self.word((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2);
+        let offset = (word >> (32 * (lane % 2) + 16)) as u16;
+        self.tail_at(offset.into())
     }
 
-    /// Writes bytes that no reader can look at yet.
-    ///
-    /// # Safety
-    /// The view must be of writable memory, and no other reference to the range may exist: it is
-    /// not yet published.
     #[inline]
-    pub(crate) unsafe fn write_bytes(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len));
-        // SAFETY: within the view, by the assertion.
-        let target = unsafe { self.start.as_ptr().add(offset) };
-        // SAFETY: the caller promises that the range is writable and its own alone.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
-    }
-
-    /// `len` bytes at `offset`, or `None` outside the view.
-    ///
-    /// # Safety
-    /// The range must have been published by a word that the caller loaded from this view, or the
-    /// whole view must be immutable for `'a`.
-    #[inline]
-    pub(crate) unsafe fn bytes(&self, offset: usize, len: usize) -> Option<&'a [u8]> {
-        if offset.checked_add(len)? > self.len {
+    fn tail_at(&self, offset: usize) -> Option<&'a [u8]> {
+        if offset < HEADER_SIZE + LINE_SIZE || offset >= self.len {
             return None;
         }
         // SAFETY: within the view, by the check above.
         let start = unsafe { self.start.as_ptr().add(offset) };
-        // SAFETY: rule 3, and the caller's promise: nobody writes these bytes during `'a`.
-        Some(unsafe { std::slice::from_raw_parts(start, len) })
+        // SAFETY: rule 3: the offset was loaded from a slot, so nobody writes at or above it. (In a
+        // damaged file it may point into the cells: that page is immutable as a whole.)
+        Some(unsafe { std::slice::from_raw_parts(start, self.len - offset) })
+    }
+
+    /// All bytes of a view that nobody writes to.
+    ///
+    /// # Safety
+    /// No thread may write to any byte of it during `'a`: it is of a page on file that is
+    /// published (I1), or of one's own memory.
+    #[inline]
+    unsafe fn bytes(&self) -> &'a [u8] {
+        // SAFETY: rule 1, and the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// A page of memory that its one writer may change.
+#[derive(Debug)]
+pub(crate) struct Frame<'a>(View<'a>);
+
+impl<'a> Frame<'a> {
+    /// # Safety
+    /// Rules 1 to 4 of the module, and the memory must be writable.
+    pub(crate) unsafe fn new(start: NonNull<u8>, len: usize) -> Frame<'a> {
+        // SAFETY: the caller's promise.
+        Frame(unsafe { View::new(start, len) })
+    }
+
+    /// To read it.
+    pub(crate) fn view(&self) -> View<'_> {
+        self.0
+    }
+
+    fn cells_end(&self) -> usize {
+        HEADER_SIZE + cell_count(self.0) * LINE_SIZE
+    }
+
+    /// Stores a word of the header or of a cell; readers that load it see all written before.
+    pub(crate) fn store_word(&mut self, index: usize, value: u64) {
+        assert!(index < self.cells_end() / 8 || index < HEADER_SIZE / 8);
+        let atomic = self.0.atomic(index).expect("a word of the page");
+        atomic.store(value.to_le(), Ordering::Release);
+    }
+
+    /// Stores one lane of a cell; lane 0 is the cell's header.
+    pub(crate) fn store_lane(&mut self, cell: usize, lane: usize, value: u32) {
+        let index = (HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2;
+        let shift = 32 * (lane % 2);
+        let word = self.0.word(index) & !(0xffff_ffff << shift) | u64::from(value) << shift;
+        self.store_word(index, word);
+    }
+
+    /// Makes it an empty page of a kind with `cell_count` cells. Nobody else may see it yet.
+    pub(crate) fn reset(&mut self, kind: super::Kind, cells: usize, owner: u64, bucket_count: u64) {
+        let end = HEADER_SIZE + cells * LINE_SIZE;
+        assert!(cells <= 255 && end <= self.0.len);
+        // The count of cells first: it is what `store_word` checks against.
+        let first = (kind as u64) << 32 | (cells as u64) << 40;
+        self.store_word(word::FIRST, first);
+        for index in 1..end / 8 {
+            self.store_word(index, 0);
+        }
+        self.store_word(word::OWNER, owner);
+        self.store_word(word::BUCKET_COUNT, bucket_count);
+        self.store_word(word::HEAP, self.0.len as u64);
+    }
+
+    /// Puts the parts of a record, one after another, at the low end of the heap, where no slot
+    /// points yet. `None` if there is no room. Offsets have 16 bits, so the page's last byte is at
+    /// most at 65,535.
+    pub(crate) fn append(&mut self, parts: &[&[u8]]) -> Option<u16> {
+        let heap_start = heap_start(self.0);
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let offset = heap_start.checked_sub(len.max(1)).filter(|&o| o >= self.cells_end())?;
+        let mut at = offset;
+        for part in parts {
+            // SAFETY: `at..at + part.len()` is within `cells_end..heap_start`, by the check above.
+            let target = unsafe { self.0.start.as_ptr().add(at) };
+            // SAFETY: rules 3 and 4: the writer's alone, below every slot's offset.
+            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), target, part.len()) };
+            at += part.len();
+        }
+        let live_len = self.0.word(word::HEAP) >> 32;
+        self.store_word(word::HEAP, live_len << 32 | offset as u64);
+        u16::try_from(offset).ok()
+    }
+
+    /// Copies a page over it as a whole. Nobody else may see it yet.
+    pub(crate) fn copy_from(&mut self, page: View<'_>) {
+        assert_eq!(page.len, self.0.len);
+        // SAFETY: both are of this length, and this one is the writer's alone and not yet seen;
+        // the other's published bytes do not change, its words only by this same writer.
+        unsafe {
+            std::ptr::copy_nonoverlapping(page.start.as_ptr(), self.0.start.as_ptr(), page.len);
+        }
+    }
+
+    /// Copies the page's bytes out, for a checkpoint: it is frozen, nobody changes it any more.
+    pub(crate) fn copy_frozen(page: View<'_>, target: &mut [u8]) {
+        assert_eq!(page.len, target.len());
+        // SAFETY: a frozen page is immutable, words included.
+        target.copy_from_slice(unsafe { page.bytes() });
+    }
+}
+
+/// Cells of a page, by its header.
+#[inline]
+pub(crate) fn cell_count(page: View<'_>) -> usize {
+    ((page.word(word::FIRST) >> 40) & 0xff) as usize
+}
+
+/// Live records of a page, by its header.
+pub(crate) fn record_count(page: View<'_>) -> usize {
+    (page.word(word::FIRST) >> 48) as usize
+}
+
+/// Offset of the lowest record byte of a page, by its header.
+pub(crate) fn heap_start(page: View<'_>) -> usize {
+    (page.word(word::HEAP) & 0xffff_ffff) as usize
+}
+
+/// Bytes of live records of a page, by its header.
+pub(crate) fn live_len(page: View<'_>) -> usize {
+    (page.word(word::HEAP) >> 32) as usize
+}
+
+/// A page in memory of one's own, for those who read files without a map.
+#[derive(Debug)]
+pub(crate) struct OwnedPage(Box<[u64]>);
+
+impl OwnedPage {
+    /// A page of zeros; `len` is a multiple of 8.
+    pub(crate) fn new(len: usize) -> OwnedPage {
+        OwnedPage(vec![0; len / 8].into())
+    }
+
+    /// Its bytes, to fill.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        let len = self.0.len() * 8;
+        // SAFETY: any bytes are u64s and the reverse, u8 has no alignment, and `self` is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: nobody writes to it while it is borrowed.
+        unsafe { self.view().bytes() }
+    }
+
+    /// The page in it.
+    pub(crate) fn view(&self) -> View<'_> {
+        let start = NonNull::from(self.0.as_ref()).cast();
+        // SAFETY: allocated, aligned and immutable while `self` is borrowed.
+        unsafe { View::new(start, self.0.len() * 8) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::{Frame, NonNull};
+
+    /// Memory for one frame in a test.
+    pub(crate) struct Memory(Box<[u64]>);
+
+    impl Memory {
+        pub(crate) fn new(len: usize) -> Memory {
+            Memory(vec![0; len / 8].into())
+        }
+
+        pub(crate) fn frame(&mut self) -> Frame<'_> {
+            let len = self.0.len() * 8;
+            // SAFETY: allocated, aligned, writable and borrowed mutably for the frame's life.
+            unsafe { Frame::new(NonNull::from(self.0.as_mut()).cast(), len) }
+        }
     }
 }

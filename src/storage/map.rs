@@ -6,7 +6,8 @@
 //! 1. `start..start + len` stays readable while `owner` lives, and the `Map` holds `owner`.
 //! 2. Every store to those bytes while a reader may look at them is to a page that no reader can
 //!    reach (I1), made by the writer before it publishes the page with a release store.
-//! 3. `view` bounds its range by `len`, and asks for the alignment that atomic words need.
+//! 3. `view` and `bytes` bound their range by `len`; `view` asks for the alignment that
+//!    atomic words need. `bytes` is for pages that are published, so rule 2 covers it.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
 use std::any::Any;
@@ -61,5 +62,17 @@ impl Map {
         let start = unsafe { self.start.add(offset) };
         // SAFETY: rules 1 and 2; the view's lifetime is that of the borrow of the map.
         Some(unsafe { View::new(start, len) })
+    }
+
+    /// The `len` bytes at `offset` of a published page or value; `None` outside the window.
+    #[inline]
+    pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<&[u8]> {
+        if offset.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: rule 3: within the window.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: rules 1 and 2: readable while `self` is borrowed, and not written meanwhile.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
     }
 }

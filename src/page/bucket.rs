@@ -1,0 +1,423 @@
+//! Bucket and overflow pages: records found, added, replaced and removed within one page.
+//!
+//! A record's slot is in the cell that its hash chooses, its *home*, or in one of the next cells
+//! if that one was full; the home's header says how many further cells a search must visit
+//! (`spill`), and which records of that home stand in overflow (`filter`, 16 bits):
+//!
+//! ```text
+//! cell header, bits  0–15 filter   a bit per value of hash bits 32–35
+//!                   16–23 spill    further cells to visit
+//!                   24–31 zero
+//! ```
+//!
+//! One page. Knows nothing of layouts, of chains, of the log.
+
+use super::record::{LargeRecord, Record};
+use super::view::{cell_count, heap_start, live_len, record_count};
+use super::{CELL_SLOTS, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, word};
+use crate::error::{Fault, Promise};
+
+/// Where a record's slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotPlace {
+    cell: usize,
+    lane: usize,
+}
+
+/// What a search in one page found.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// The record with the key.
+    Record(SlotPlace, Record<'a>),
+    /// Not here, but perhaps in overflow.
+    PerhapsInOverflow,
+    /// Not here, and not in overflow.
+    Nowhere,
+}
+
+/// How a search knows the key that it looks for.
+pub(crate) trait KeyMatch {
+    /// The error that reading a large record's key can end with.
+    type Error;
+    /// Whether an inline record's key is the one.
+    fn matches_inline(&self, key: &[u8]) -> bool;
+    /// Whether a large record's key is the one.
+    fn matches_large(&self, large: &LargeRecord) -> Result<bool, Self::Error>;
+}
+
+/// The tag of a hash.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
+pub(crate) fn tag(hash: u64) -> u16 {
+    hash as u16
+}
+
+/// The home cell of a hash, of `cells`.
+#[inline]
+pub(crate) fn home_cell(hash: u64, cells: usize) -> usize {
+    (((hash >> 16) & 0xffff) as usize * cells) >> 16
+}
+
+/// The bit that stands for a hash in the filter of its home cell.
+#[inline]
+fn filter_bit(hash: u64) -> u32 {
+    1 << ((hash >> 32) & 15)
+}
+
+/// Looks for a key; `cells` is the page's cell count.
+#[inline]
+pub(crate) fn find<'a, K: KeyMatch>(
+    page: View<'a>,
+    cells: usize,
+    hash: u64,
+    key: &K,
+) -> Result<Found<'a>, K::Error> {
+    let tag = tag(hash);
+    let home = home_cell(hash, cells);
+    let mut spill = 0;
+    let mut in_overflow = false;
+    let mut distance = 0;
+    loop {
+        let index = wrap(home + distance, cells);
+        let Some(cell) = page.cell(index) else { break };
+        if distance == 0 {
+            spill = spill_of(cell.header());
+            in_overflow = cell.header() & filter_bit(hash) != 0;
+        }
+        let mut candidates = cell.matches(tag);
+        while candidates != 0 {
+            let lane = candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
+            let Some(record) = page.tail(index, lane).and_then(Record::decode) else { continue };
+            let equal = match &record {
+                Record::Inline { key: found, .. } => key.matches_inline(found),
+                Record::Large(large) => large.hash == hash && key.matches_large(large)?,
+            };
+            if equal {
+                return Ok(Found::Record(SlotPlace { cell: index, lane }, record));
+            }
+        }
+        if distance >= spill || distance + 1 >= cells {
+            break;
+        }
+        distance += 1;
+    }
+    Ok(if in_overflow { Found::PerhapsInOverflow } else { Found::Nowhere })
+}
+
+#[inline]
+fn wrap(cell: usize, cells: usize) -> usize {
+    if cell >= cells { cell - cells } else { cell }
+}
+
+#[inline]
+fn spill_of(cell_header: u32) -> usize {
+    (cell_header >> 16 & 0xff) as usize
+}
+
+/// Every record of a page, with its place and tag. A slot that does not hold a record ends as
+/// `Err`.
+pub(crate) fn records(
+    page: View<'_>,
+) -> impl Iterator<Item = Result<(SlotPlace, u16, Record<'_>), Fault>> {
+    (0..cell_count(page)).flat_map(move |index| {
+        let slots: Vec<(usize, u16, usize)> =
+            page.cell(index).map(|cell| cell.slots().collect()).unwrap_or_default();
+        slots.into_iter().map(move |(lane, tag, offset)| {
+            let record = page.tail(index, lane).and_then(Record::decode);
+            let record = record.ok_or_else(|| {
+                Fault::new(Promise::RecordBounds, page.len() as u64, offset as u64)
+            })?;
+            Ok((SlotPlace { cell: index, lane }, tag, record))
+        })
+    })
+}
+
+/// Checks what a checksum cannot prove: that cells, counts and records fit and add up.
+pub(crate) fn check_structure(page: View<'_>) -> Result<(), Fault> {
+    let cells = cell_count(page);
+    let cells_end = HEADER_SIZE + cells * LINE_SIZE;
+    if cells == 0 || cells_end > page.len() {
+        return Err(Fault::new(Promise::CellCount, page.len() as u64, cells_end as u64));
+    }
+    let heap = heap_start(page);
+    if heap < cells_end || heap > page.len() {
+        return Err(Fault::new(Promise::RecordBounds, cells_end as u64, heap as u64));
+    }
+    let (mut count, mut len) = (0, 0);
+    for index in 0..cells {
+        let Some(cell) = page.cell(index) else { break };
+        if spill_of(cell.header()) >= cells || cell.header() >> 24 != 0 {
+            return Err(Fault::new(Promise::Reserved, 0, cell.header().into()));
+        }
+        for (lane, _, offset) in cell.slots() {
+            let record = page.tail(index, lane).and_then(Record::decode);
+            match record {
+                Some(record) if offset >= heap => {
+                    count += 1;
+                    len += record.encoded_len();
+                }
+                _ => return Err(Fault::new(Promise::RecordBounds, heap as u64, offset as u64)),
+            }
+        }
+    }
+    Fault::expect(Promise::Count, record_count(page) as u64, count)?;
+    Fault::expect(Promise::Count, live_len(page) as u64, len as u64)
+}
+
+/// Whether a record of this hash stands where a search looks, given the page's cells.
+pub(crate) fn is_reachable(page: View<'_>, place: SlotPlace, tag_found: u16, hash: u64) -> bool {
+    let cells = cell_count(page);
+    let home = home_cell(hash, cells);
+    let distance = wrap(place.cell + cells - home, cells);
+    let spill = page.cell(home).map_or(0, |cell| spill_of(cell.header()));
+    tag_found == tag(hash) && distance <= spill
+}
+
+/// Whether the page admits that a record of this hash may be in overflow.
+pub(crate) fn admits_overflow(page: View<'_>, hash: u64) -> bool {
+    let home = home_cell(hash, cell_count(page));
+    page.cell(home).is_some_and(|cell| cell.header() & filter_bit(hash) != 0)
+}
+
+/// The cells that suit a page of records of this average length.
+pub(crate) fn suitable_cell_count(page_size: usize, records: usize, record_bytes: usize) -> usize {
+    /// Slots that one expects to use of a cell's fifteen when the page is full: with more, many
+    /// searches visit a second cell; with fewer, slots stand empty.
+    const SLOTS_USED: usize = 11;
+    let payload = page_size - HEADER_SIZE;
+    let average = record_bytes.div_ceil(records.max(1)).max(1);
+    let full = payload * SLOTS_USED / (average * SLOTS_USED + LINE_SIZE);
+    let cells = (full + SLOTS_USED / 2) / SLOTS_USED;
+    cells.max(records.div_ceil(CELL_SLOTS)).clamp(1, 255)
+}
+
+impl Frame<'_> {
+    /// Adds a record in place. `false` if no slot or no room is left, or offsets run out.
+    pub(crate) fn insert(&mut self, hash: u64, record: &Record<'_>) -> bool {
+        let cells = cell_count(self.view());
+        let home = home_cell(hash, cells);
+        let Some((distance, lane)) = (0..cells).find_map(|distance| {
+            let cell = self.view().cell(wrap(home + distance, cells))?;
+            Some((distance, cell.empty_lane()?))
+        }) else {
+            return false;
+        };
+        let Some(offset) = record.with_parts(|parts| self.append(parts)) else { return false };
+        if distance > 0 {
+            self.raise_spill(home, distance);
+        }
+        self.count(1, record.encoded_len(), 0);
+        self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
+        true
+    }
+
+    /// Puts another record of the same key in a record's place by one atomic store. `false` if
+    /// there is no room.
+    pub(crate) fn replace(&mut self, place: SlotPlace, hash: u64, record: &Record<'_>) -> bool {
+        let old_len = self.record_len(place);
+        let Some(offset) = record.with_parts(|parts| self.append(parts)) else { return false };
+        self.count(0, record.encoded_len(), old_len);
+        self.store_lane(place.cell, place.lane, slot(hash, offset));
+        true
+    }
+
+    /// Removes a record by one atomic store.
+    pub(crate) fn remove(&mut self, place: SlotPlace) {
+        self.count(-1, 0, self.record_len(place));
+        self.store_lane(place.cell, place.lane, 0);
+    }
+
+    /// Notes that a record of this hash is in overflow.
+    pub(crate) fn note_overflow(&mut self, hash: u64) {
+        let home = home_cell(hash, cell_count(self.view()));
+        let header = self.view().cell(home).map_or(0, |cell| cell.header());
+        self.store_lane(home, 0, header | filter_bit(hash));
+    }
+
+    /// Takes over all filter bits of another page, as bits of every cell: cells may have moved.
+    pub(crate) fn inherit_filter(&mut self, page: View<'_>) {
+        let all = (0..cell_count(page))
+            .filter_map(|index| page.cell(index))
+            .fold(0, |bits, cell| bits | cell.header() & 0xffff);
+        for index in 0..cell_count(self.view()) {
+            let header = self.view().cell(index).map_or(0, |cell| cell.header());
+            self.store_lane(index, 0, header | all);
+        }
+    }
+
+    /// The next page of a chain of overflow pages, as a pointer's word.
+    pub(crate) fn set_next(&mut self, next: u64) {
+        self.store_word(word::NEXT, next);
+    }
+
+    fn raise_spill(&mut self, home: usize, distance: usize) {
+        let header = self.view().cell(home).map_or(0, |cell| cell.header());
+        let spill = u32::try_from(distance.max(spill_of(header))).expect("at most 254");
+        self.store_lane(home, 0, header & !(0xff << 16) | spill << 16);
+    }
+
+    fn record_len(&self, place: SlotPlace) -> usize {
+        let tail = self.view().tail(place.cell, place.lane).expect("a live slot of this page");
+        Record::decode(tail).expect("a record that was read before").encoded_len()
+    }
+
+    fn count(&mut self, records: i64, added_len: usize, removed_len: usize) {
+        let first = self.view().word(word::FIRST);
+        self.store_word(word::FIRST, first.wrapping_add_signed(records << 48));
+        let heap = self.view().word(word::HEAP);
+        let delta = i64::try_from(added_len).expect("a page is small")
+            - i64::try_from(removed_len).expect("a page is small");
+        self.store_word(word::HEAP, heap.wrapping_add_signed(delta << 32));
+    }
+}
+
+fn slot(hash: u64, offset: u16) -> u32 {
+    u32::from(tag(hash)) | u32::from(offset) << 16
+}
+
+/// An empty page with room for more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageOf {
+    pub(crate) kind: Kind,
+    pub(crate) owner: u64,
+    pub(crate) bucket_count: u64,
+}
+
+impl PageOf {
+    /// Makes `frame` a page of `records`, as many as fit; gives those that did not.
+    pub(crate) fn fill<'r>(
+        self,
+        frame: &mut Frame<'_>,
+        records: &[(u64, Record<'r>)],
+    ) -> Vec<(u64, Record<'r>)> {
+        let bytes = records.iter().map(|(_, record)| record.encoded_len()).sum();
+        let cells = suitable_cell_count(frame.view().len(), records.len(), bytes);
+        self.fill_with(frame, cells, records)
+    }
+
+    /// As [`PageOf::fill`], with the cell count given.
+    pub(crate) fn fill_with<'r>(
+        self,
+        frame: &mut Frame<'_>,
+        cells: usize,
+        records: &[(u64, Record<'r>)],
+    ) -> Vec<(u64, Record<'r>)> {
+        frame.reset(self.kind, cells, self.owner, self.bucket_count);
+        records.iter().filter(|(hash, record)| !frame.insert(*hash, record)).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::hash;
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    struct Exact<'k>(&'k [u8]);
+
+    impl KeyMatch for Exact<'_> {
+        type Error = Infallible;
+        fn matches_inline(&self, key: &[u8]) -> bool {
+            key == self.0
+        }
+        fn matches_large(&self, _: &LargeRecord) -> Result<bool, Infallible> {
+            Ok(false)
+        }
+    }
+
+    fn get(frame: &Frame<'_>, key: &[u8]) -> Option<Vec<u8>> {
+        let cells = cell_count(frame.view());
+        match find(frame.view(), cells, hash(key, 0), &Exact(key)) {
+            Ok(Found::Record(_, Record::Inline { value, .. })) => Some(value.to_vec()),
+            _ => None,
+        }
+    }
+
+    fn place(frame: &Frame<'_>, key: &[u8]) -> Option<SlotPlace> {
+        match find(frame.view(), cell_count(frame.view()), hash(key, 0), &Exact(key)) {
+            Ok(Found::Record(place, _)) => Some(place),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_page_is_a_small_map() {
+        for page_size in [4096, 65536] {
+            let mut memory = super::super::view::tests_support::Memory::new(page_size);
+            let mut frame = memory.frame();
+            let of = PageOf { kind: Kind::Bucket, owner: 3, bucket_count: 10 };
+            of.fill_with(&mut frame, 3, &[]);
+            let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            let mut state = 1_u64;
+            let mut full = 0;
+            for _ in 0..3_000 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let key = format!("key {}", state >> 33 & 63).into_bytes();
+                let value = vec![state as u8; (state >> 40 & 127) as usize];
+                let record = Record::Inline { key: &key, value: &value };
+                let h = hash(&key, 0);
+                let done = match (state >> 60, place(&frame, &key)) {
+                    (0..4, Some(at)) => {
+                        frame.remove(at);
+                        model.remove(&key);
+                        true
+                    }
+                    (0..4, None) => true,
+                    (_, Some(at)) => frame.replace(at, h, &record),
+                    (_, None) => frame.insert(h, &record),
+                };
+                if !done {
+                    full += 1;
+                    let mut other = super::super::view::tests_support::Memory::new(page_size);
+                    let mut copy = other.frame();
+                    let live: Vec<_> = model
+                        .iter()
+                        .map(|(k, v)| (hash(k, 0), Record::Inline { key: k, value: v }))
+                        .collect();
+                    let rest = of.fill(&mut copy, &live);
+                    let homeless: Vec<Vec<u8>> = rest
+                        .iter()
+                        .map(|(_, record)| match record {
+                            Record::Inline { key, .. } => key.to_vec(),
+                            Record::Large(_) => unreachable!(),
+                        })
+                        .collect();
+                    for key in &homeless {
+                        model.remove(key);
+                    }
+                    frame.copy_from(copy.view());
+                } else if state >> 60 >= 4 {
+                    model.insert(key, value);
+                }
+                check_structure(frame.view()).unwrap();
+                assert_eq!(record_count(frame.view()), model.len());
+            }
+            assert!(full > 0, "the page never filled up");
+            for (key, value) in &model {
+                assert_eq!(get(&frame, key).as_ref(), Some(value));
+            }
+            assert_eq!(get(&frame, b"absent"), None);
+            for found in records(frame.view()) {
+                let (place, tag, Record::Inline { key, .. }) = found.unwrap() else {
+                    unreachable!()
+                };
+                assert!(is_reachable(frame.view(), place, tag, hash(key, 0)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_admits_what_was_noted() {
+        let mut memory = super::super::view::tests_support::Memory::new(4096);
+        let mut frame = memory.frame();
+        PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1 }.fill_with(&mut frame, 4, &[]);
+        let noted = hash(b"noted", 0);
+        assert!(!admits_overflow(frame.view(), noted));
+        frame.note_overflow(noted);
+        assert!(admits_overflow(frame.view(), noted));
+        let others = (0..1000_u32).filter(|i| admits_overflow(frame.view(), hash(&i.to_le_bytes(), 0)));
+        assert!(others.count() < 40, "one bit of 64 is set");
+    }
+}
