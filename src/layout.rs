@@ -66,7 +66,8 @@ mod tests {
     fn first_hash_is_where_a_bucket_begins() {
         for count in [1, 2, 3, 7, 16, 1000, 12_345, 1 << 30] {
             let layout = Layout::new(count);
-            for bucket in [0, 1, count / 3, count / 2, count - 1].into_iter().filter(|&b| b < count) {
+            for bucket in [0, 1, count / 3, count / 2, count - 1].into_iter().filter(|&b| b < count)
+            {
                 let first = layout.first_hash(bucket).unwrap();
                 assert_eq!(layout.bucket_of(first), bucket, "{bucket} of {count}");
                 if first > 0 {
@@ -100,7 +101,8 @@ mod tests {
     #[test]
     fn runs_cover_all_buckets_once() {
         let layout = Layout::new(100);
-        let all: Vec<u64> = (0..layout.run_count()).flat_map(|r| layout.buckets_of_run(r)).collect();
+        let all: Vec<u64> =
+            (0..layout.run_count()).flat_map(|r| layout.buckets_of_run(r)).collect();
         assert_eq!(all, (0..100).collect::<Vec<_>>());
     }
 }

@@ -6,6 +6,9 @@ mod hash;
 mod layout;
 mod log;
 mod page;
+mod pager;
 mod storage;
+mod table;
 
 pub use error::{Corruption, Error, Place, Promise, Result};
+pub use pager::{Access, Verify};

@@ -180,6 +180,18 @@ pub(crate) fn admits_overflow(page: View<'_>, hash: u64) -> bool {
     page.cell(home).is_some_and(|cell| cell.header() & filter_bit(hash) != 0)
 }
 
+/// Whether the page admits that any record may be in overflow.
+pub(crate) fn has_overflow(page: View<'_>) -> bool {
+    (0..cell_count(page))
+        .filter_map(|index| page.cell(index))
+        .any(|cell| cell.header() & 0xffff != 0)
+}
+
+/// The record in a slot.
+pub(crate) fn record_at(page: View<'_>, place: SlotPlace) -> Option<Record<'_>> {
+    page.tail(place.cell, place.lane).and_then(Record::decode)
+}
+
 /// The cells that suit a page of records of this average length.
 pub(crate) fn suitable_cell_count(page_size: usize, records: usize, record_bytes: usize) -> usize {
     /// Slots that one expects to use of a cell's fifteen when the page is full: with more, many
@@ -417,7 +429,8 @@ mod tests {
         assert!(!admits_overflow(frame.view(), noted));
         frame.note_overflow(noted);
         assert!(admits_overflow(frame.view(), noted));
-        let others = (0..1000_u32).filter(|i| admits_overflow(frame.view(), hash(&i.to_le_bytes(), 0)));
+        let others =
+            (0..1000_u32).filter(|i| admits_overflow(frame.view(), hash(&i.to_le_bytes(), 0)));
         assert!(others.count() < 40, "one bit of 64 is set");
     }
 }

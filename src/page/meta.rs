@@ -337,9 +337,18 @@ mod tests {
 
     #[test]
     fn a_right_checksum_proves_nothing() {
-        for (offset, value) in
-            [(48, 0), (48, 1), (48, 6000), (64, 0), (72, 1 << 60), (88, 1 << 40), (136, 0), (136, 1 << 63), (236, 1), (3072 + 4, 1)]
-        {
+        for (offset, value) in [
+            (48, 0),
+            (48, 1),
+            (48, 6000),
+            (64, 0),
+            (72, 1 << 60),
+            (88, 1 << 40),
+            (136, 0),
+            (136, 1 << 63),
+            (236, 1),
+            (3072 + 4, 1),
+        ] {
             let mut page = sample().encode();
             if offset == 48 {
                 put_u32(&mut page, offset, value as u32);

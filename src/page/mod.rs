@@ -27,7 +27,10 @@ pub(crate) mod pointer;
 pub(crate) mod record;
 mod view;
 
-pub(crate) use view::{CELL_SLOTS, Cell, Frame, LINE_SIZE, OwnedPage, View};
+pub(crate) use view::{
+    CELL_SLOTS, Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, record_count,
+    zeroed_words,
+};
 
 use crate::checksum::crc32;
 use crate::error::{Fault, Promise};

@@ -291,6 +291,14 @@ pub(crate) fn live_len(page: View<'_>) -> usize {
     (page.word(word::HEAP) >> 32) as usize
 }
 
+/// Words of zero, in memory that the system gives only when it is touched.
+pub(crate) fn zeroed_words(count: u64) -> Box<[AtomicU64]> {
+    let count = usize::try_from(count).expect("fewer words than addresses");
+    let words = Box::<[AtomicU64]>::new_zeroed_slice(count);
+    // SAFETY: zero bytes are AtomicU64s of zero.
+    unsafe { words.assume_init() }
+}
+
 /// A page in memory of one's own, for those who read files without a map.
 #[derive(Debug)]
 pub(crate) struct OwnedPage(Box<[u64]>);

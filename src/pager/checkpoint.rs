@@ -1,0 +1,587 @@
+//! Checkpoints: the changed pages go to free places of the file, then the directories that lead to
+//! them, then the bitmap, then a meta page. Nothing that the last checkpoint reaches is touched.
+//!
+//! A [`Checkpoint`] is a job of small steps that needs no lock while it writes; the one who runs it
+//! calls [`Checkpoint::step`] until it is done, then [`Pager::install`] under the writer's lock.
+//! The steps are those of DESIGN.md, "Checkpoint". Knows no keys and no log records, only the
+//! position where redo would begin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::edit::Dirty;
+use super::space::{PageRun, PageSet};
+use super::tree::{Node, Nodes, Tree};
+use super::{Pager, Shared, Side, Which};
+use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::page::meta::{self, Counts, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta};
+use crate::page::pointer::Pointer;
+use crate::page::{Frame, Identity, Kind, array, check_identity, put_u64, seal, word};
+
+/// Bytes that are gathered before they are written.
+const WRITE_SIZE: usize = 1 << 20;
+/// Entries that one step writes, or installs under the lock.
+const STEP_ENTRIES: usize = 256;
+
+/// A layout may have at most this many buckets for each page of the file, and a few to begin with:
+/// so a damaged bucket count cannot ask for much memory (I8).
+pub(super) fn bucket_count_max(page_count: u64) -> u64 {
+    1024 + 64 * page_count
+}
+
+/// What the last checkpoint wrote: the trees' pointers, the bitmap, and what is in the meta slots.
+#[derive(Debug, Clone)]
+pub(crate) struct Persisted {
+    pub(super) meta: Meta,
+    pub(super) trees: BTreeMap<(u64, Which), Tree>,
+    pub(super) bitmap: Tree,
+    pub(super) used: PageSet,
+    /// The generation in each meta slot, 0 for a slot that is not whole.
+    pub(super) slots: [u64; META_SLOTS],
+}
+
+impl Persisted {
+    /// Writes the meta page anew over the oldest slot, as the next generation. Not yet synced.
+    pub(super) fn write_meta(&mut self, shared: &Shared) -> Result<()> {
+        self.meta.generation += 1;
+        let slot = (0..META_SLOTS).min_by_key(|&slot| self.slots.get(slot)).unwrap_or_default();
+        let offset = (slot * META_SIZE) as u64;
+        let bytes = self.meta.encode();
+        let written = shared.file.write_all_at(&bytes, offset);
+        written.map_err(|e| Error::io("write", &shared.path, e))?;
+        if let Some(generation) = self.slots.get_mut(slot) {
+            *generation = self.meta.generation;
+        }
+        Ok(())
+    }
+}
+
+/// What is left to do of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Entries(usize),
+    Trees,
+    Bitmap,
+    SyncData,
+    WriteMeta,
+    SyncMeta,
+    Written,
+}
+
+/// Whether there is more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    More,
+    Done,
+}
+
+/// An entry that the checkpoint wrote.
+#[derive(Debug)]
+struct Placed {
+    dirty: Dirty,
+    frames: Vec<u32>,
+    pages: Vec<u64>,
+    pointer: u64,
+}
+
+/// A frozen state on its way to the file.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    shared: Arc<Shared>,
+    phase: Phase,
+    dirty: Vec<Dirty>,
+    dropped: Vec<PageRun>,
+    values_new: Vec<PageRun>,
+    sides: Vec<(u64, crate::layout::Layout)>,
+    splitpoint: u64,
+    counts: Counts,
+    metadata: Vec<u8>,
+    log: LogPosition,
+    clean: bool,
+    old: Persisted,
+    new: Persisted,
+    placed: Vec<Placed>,
+    /// Pages that this checkpoint took, to be given back if it fails.
+    taken: Vec<PageRun>,
+    /// Pages that no later checkpoint reaches.
+    freed: Vec<PageRun>,
+    installed: usize,
+}
+
+impl Pager {
+    /// Freezes what has changed. Every commit before `log.lsn` is applied and durable, none after
+    /// it is applied (C9). One checkpoint at a time.
+    pub(crate) fn freeze(
+        &mut self,
+        persisted: Persisted,
+        log: LogPosition,
+        clean: bool,
+    ) -> Checkpoint {
+        self.collect_garbage();
+        self.interval += 1;
+        let state = self.state();
+        let sides = [Some(&state.current), state.next.as_ref()];
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // An entry may be listed twice if it was empty in between: the later one counts.
+        dirty.sort_by_key(|d| (d.side, d.which, d.index));
+        Checkpoint {
+            shared: self.shared.clone(),
+            phase: Phase::Entries(0),
+            dirty,
+            dropped: std::mem::take(&mut self.dropped),
+            values_new: std::mem::take(&mut self.values_new),
+            sides: sides.into_iter().flatten().map(|side| (side.id, side.layout)).collect(),
+            splitpoint: state.splitpoint.load(Ordering::SeqCst),
+            counts: self.counts,
+            metadata: self.metadata.clone(),
+            log,
+            clean,
+            new: persisted.clone(),
+            old: persisted,
+            placed: Vec::new(),
+            taken: Vec::new(),
+            freed: Vec::new(),
+            installed: 0,
+        }
+    }
+
+    /// Puts the written pages into the directory, a batch at a time, under the writer's lock.
+    pub(crate) fn install(&mut self, checkpoint: &mut Checkpoint) -> Progress {
+        assert_eq!(checkpoint.phase, Phase::Written);
+        let state = self.state();
+        let mut frames = Vec::new();
+        let batch = checkpoint.placed.iter().skip(checkpoint.installed).take(STEP_ENTRIES);
+        for placed in batch {
+            checkpoint.installed += 1;
+            let dirty = placed.dirty;
+            let slot = state.side(dirty.side).map(|side| side.word(dirty.which, dirty.index));
+            let word = slot.map_or(0, |slot| slot.load(Ordering::SeqCst));
+            let still = matches!(
+                (Pointer::decode(word), placed.frames.first()),
+                (Pointer::Frame { frame, .. }, Some(&frozen)) if frame == frozen
+            );
+            if let (true, Some(slot)) = (still, slot) {
+                slot.store(placed.pointer, Ordering::SeqCst);
+            } else {
+                self.dropped.extend(placed.pages.iter().map(|&page| PageRun::one(page)));
+            }
+            frames.extend(&placed.frames);
+        }
+        self.shared.retire(frames, Vec::new());
+        if checkpoint.installed < checkpoint.placed.len() {
+            return Progress::More;
+        }
+        self.shared.retire(Vec::new(), std::mem::take(&mut checkpoint.freed));
+        Progress::Done
+    }
+
+    /// A checkpoint ran out of disk before it changed anything: its entries are dirty again, and
+    /// the pages that it took are free.
+    pub(crate) fn abandon(&mut self, checkpoint: Checkpoint) -> Persisted {
+        let state = self.state();
+        for dirty in &checkpoint.dirty {
+            let slot = state.side(dirty.side).map(|side| side.word(dirty.which, dirty.index));
+            let live = slot.map(|slot| Pointer::decode(slot.load(Ordering::SeqCst)));
+            let chain = self.frozen_chain(dirty.frame);
+            match (live, dirty.frame) {
+                (Some(Pointer::Frame { frame, .. }), Some(frozen)) if frame == frozen => {
+                    for &frame in &chain {
+                        self.frames.info_mut(frame).born = self.interval;
+                    }
+                    self.frames.info_mut(frozen).dirty_index = self.dirty.len();
+                    self.dirty.push(*dirty);
+                }
+                (Some(Pointer::Empty), None) => self.dirty.push(*dirty),
+                // Changed meanwhile, so listed anew; or a sweep has dropped the whole side.
+                _ => self.shared.retire(chain, Vec::new()),
+            }
+        }
+        self.dropped.extend(&checkpoint.dropped);
+        self.values_new.extend(&checkpoint.values_new);
+        // Nothing of these was ever published.
+        let mut space = self.shared.space();
+        checkpoint.taken.iter().for_each(|&run| space.free(run));
+        drop(space);
+        checkpoint.old
+    }
+
+    fn frozen_chain(&self, head: Option<u32>) -> Vec<u32> {
+        frozen_chain(&self.shared, head)
+    }
+}
+
+/// The frames from this one on that a chain consists of; a bucket page is a chain of one.
+fn frozen_chain(shared: &Shared, head: Option<u32>) -> Vec<u32> {
+    let mut frames = Vec::new();
+    let mut next = head;
+    while let Some(frame) = next {
+        frames.push(frame);
+        next = match Pointer::decode(shared.arena.view(frame).word(word::NEXT)) {
+            Pointer::Frame { frame, .. } => Some(frame),
+            _ => None,
+        };
+    }
+    frames
+}
+
+impl Checkpoint {
+    /// The log position that its meta page names.
+    pub(crate) fn log(&self) -> LogPosition {
+        self.log
+    }
+
+    /// Whether a failure now leaves the last checkpoint in force and nothing in doubt.
+    pub(crate) fn can_be_abandoned(&self) -> bool {
+        matches!(self.phase, Phase::Entries(_) | Phase::Trees | Phase::Bitmap)
+    }
+
+    /// Does the next step. After an error call it no more: abandon it or refuse writes.
+    pub(crate) fn step(&mut self) -> Result<Progress> {
+        self.phase = match self.phase {
+            Phase::Entries(first) => self.write_entries(first)?,
+            Phase::Trees => {
+                self.write_trees()?;
+                Phase::Bitmap
+            }
+            Phase::Bitmap => {
+                self.write_bitmap()?;
+                Phase::SyncData
+            }
+            Phase::SyncData => {
+                // I3: everything that the meta page reaches is durable before it is written.
+                self.sync()?;
+                Phase::WriteMeta
+            }
+            Phase::WriteMeta => {
+                self.new.write_meta(&self.shared)?;
+                Phase::SyncMeta
+            }
+            Phase::SyncMeta => {
+                self.sync()?;
+                if self.clean {
+                    // The only meta page that says there is no log gets a twin.
+                    self.new.write_meta(&self.shared)?;
+                    self.sync()?;
+                }
+                Phase::Written
+            }
+            Phase::Written => Phase::Written,
+        };
+        Ok(if self.phase == Phase::Written { Progress::Done } else { Progress::More })
+    }
+
+    /// What the next checkpoint starts from. To be called when it is installed.
+    pub(crate) fn into_persisted(self) -> Persisted {
+        self.new
+    }
+
+    /// The meta page that it wrote.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.new.meta
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.shared.file.sync_data().map_err(|e| Error::io("sync", &self.shared.path, e))
+    }
+
+    fn write_entries(&mut self, first: usize) -> Result<Phase> {
+        let end = (first + STEP_ENTRIES).min(self.dirty.len());
+        let batch: Vec<Dirty> = self.dirty.iter().take(end).skip(first).copied().collect();
+        let mut writer = Writer::new(&self.shared, self.old.meta.generation + 1, &mut self.taken);
+        for dirty in batch {
+            let frames = frozen_chain(&self.shared, dirty.frame);
+            let mut pages = Vec::with_capacity(frames.len());
+            let mut next = frames
+                .last()
+                .map_or(0, |&last| on_file(self.shared.arena.view(last).word(word::NEXT)));
+            for &frame in frames.iter().rev() {
+                let view = self.shared.arena.view(frame);
+                let (page, pointer) = writer.page(|bytes| {
+                    Frame::copy_frozen(view, bytes);
+                    put_u64(bytes, 8 * word::NEXT, next);
+                })?;
+                pages.push(page);
+                next = pointer;
+            }
+            self.placed.push(Placed { dirty, frames, pages, pointer: next });
+        }
+        writer.flush()?;
+        Ok(if end < self.dirty.len() { Phase::Entries(end) } else { Phase::Trees })
+    }
+
+    fn write_trees(&mut self) -> Result<()> {
+        let mut by_tree: BTreeMap<(u64, Which), BTreeMap<u64, u64>> = BTreeMap::new();
+        for placed in &self.placed {
+            let Dirty { side, which, index, .. } = placed.dirty;
+            by_tree.entry((side, which)).or_default().insert(index, placed.pointer);
+        }
+        let page_size = self.shared.parameters.page_size;
+        let live: BTreeSet<u64> = self.sides.iter().map(|(id, _)| *id).collect();
+        let mut nodes = FileNodes::new(&self.shared, self.old.meta.generation + 1, &mut self.taken);
+        // The sides that a sweep has left behind.
+        self.new.trees.retain(|(side, _), tree| {
+            let keep = live.contains(side);
+            if !keep {
+                tree.pages().for_each(|(_, pointer)| nodes.free(pointer));
+            }
+            keep
+        });
+        for &(id, layout) in &self.sides {
+            for (which, len) in
+                [(Which::Buckets, layout.bucket_count), (Which::Runs, layout.run_count())]
+            {
+                let tree = self.new.trees.entry((id, which)).or_insert_with(|| {
+                    Tree::new(Kind::Directory, layout.bucket_count, page_size, len)
+                });
+                if let Some(changes) = by_tree.get(&(id, which)) {
+                    tree.update(changes, &mut nodes)?;
+                }
+            }
+        }
+        let freed = std::mem::take(&mut nodes.freed);
+        nodes.writer.flush()?;
+        self.freed.extend(freed);
+        Ok(())
+    }
+
+    /// Decides which pages are used, bitmap pages included: setting pages aside for the bitmap
+    /// changes the bitmap, so it goes round until nothing changes. The set of leaves to write only
+    /// grows, so it ends.
+    fn write_bitmap(&mut self) -> Result<()> {
+        let mut used = self.old.used.clone();
+        for page in self.values_new.iter().chain(&self.taken).flat_map(|run| run.first..run.end()) {
+            used.insert(page);
+        }
+        self.freed.extend(&self.dropped);
+        for page in self.freed.iter().flat_map(|run| run.first..run.end()) {
+            if !used.remove(page) {
+                let fault = Fault::new(Promise::PageUse, 1, 0);
+                return Err(fault.at(&self.shared.path, Place::Page(page)));
+            }
+        }
+        let page_size = self.shared.parameters.page_size;
+        let width = array::words_per_page(page_size);
+        let floor = self.sides.iter().map(|(_, l)| l.bucket_count.saturating_sub(1024) / 64 + 1);
+        let mut page_count = floor.max().unwrap_or(1);
+        let mut set_aside: Vec<u64> = Vec::new();
+        let mut given_up: BTreeSet<u64> = BTreeSet::new();
+        let leaf_count = |page_count: u64| {
+            usize::try_from(page_count.div_ceil(64).div_ceil(width).max(1)).expect("few pages")
+        };
+        // A tree with fewer leaves is made anew: decided once, or pages would be given up twice.
+        let anew = leaf_count(page_count.max(used.end())) < self.new.bitmap.leaf_count();
+        let (mut tree, leaves) = loop {
+            page_count = page_count.max(used.end());
+            let len = page_count.div_ceil(64);
+            let all = 0..leaf_count(page_count);
+            let mut tree = self.new.bitmap.clone();
+            let (leaves, old_pages) = if anew {
+                tree = Tree::new(Kind::Bitmap, 0, page_size, len);
+                (all.collect(), self.new.bitmap.pages().map(|(_, pointer)| pointer).collect())
+            } else {
+                let changed = changed_leaves(self.old.used.words(), used.words(), width, all.end);
+                let new = (0..all.end).skip(tree.leaf_count());
+                let leaves: BTreeSet<usize> = changed.into_iter().chain(new).collect();
+                tree.resize(len);
+                let old_pages = tree.pages_to_free(&leaves);
+                (leaves, old_pages)
+            };
+            let before = (set_aside.len(), given_up.len());
+            for pointer in old_pages {
+                if given_up.insert(pointer) {
+                    used.remove(page_of(pointer));
+                }
+            }
+            while set_aside.len() < tree.pages_to_write(&leaves) {
+                let run = self.shared.space().allocate(1);
+                self.taken.push(run);
+                used.insert(run.first);
+                set_aside.push(run.first);
+            }
+            if before == (set_aside.len(), given_up.len()) {
+                break (tree, leaves);
+            }
+        };
+        let mut taken = Vec::new();
+        let mut nodes = FileNodes::new(&self.shared, self.old.meta.generation + 1, &mut taken);
+        nodes.writer.set_aside = set_aside;
+        tree.rewrite_leaves(&leaves, used.words(), &mut nodes)?;
+        nodes.writer.flush()?;
+        assert!(nodes.writer.set_aside.is_empty(), "every page set aside is written (I4)");
+        self.freed.extend(given_up.into_iter().map(|pointer| PageRun::one(page_of(pointer))));
+        self.shared.ensure_len(page_count)?;
+        self.new.bitmap = tree;
+        self.fill_meta(page_count, &used);
+        self.new.used = used;
+        Ok(())
+    }
+
+    fn fill_meta(&mut self, page_count: u64, used: &PageSet) {
+        let side = |(id, layout): &(u64, crate::layout::Layout)| SideMeta {
+            layout: *layout,
+            bucket_root: self.new.trees.get(&(*id, Which::Buckets)).map_or(0, Tree::root),
+            run_root: self.new.trees.get(&(*id, Which::Runs)).map_or(0, Tree::root),
+        };
+        let current = self.sides.first().map(side).expect("a state has a current side");
+        let next = self.sides.get(1).map(side);
+        self.new.meta = Meta {
+            parameters: self.shared.parameters,
+            generation: self.old.meta.generation,
+            clean: self.clean,
+            page_count,
+            free_page_count: page_count - used.len(),
+            counts: self.counts,
+            current,
+            next,
+            splitpoint: if next.is_some() { self.splitpoint } else { 0 },
+            bitmap_root: self.new.bitmap.root(),
+            log: self.log,
+            metadata: self.metadata.clone(),
+        };
+    }
+}
+
+fn changed_leaves(old: &[u64], new: &[u64], width: u64, leaf_count: usize) -> BTreeSet<usize> {
+    let width = usize::try_from(width).expect("words of a page");
+    let word = |words: &[u64], i: usize| words.get(i).copied().unwrap_or_default();
+    (0..leaf_count)
+        .filter(|leaf| (leaf * width..(leaf + 1) * width).any(|i| word(old, i) != word(new, i)))
+        .collect()
+}
+
+fn page_of(pointer: u64) -> u64 {
+    match Pointer::decode(pointer) {
+        Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => page,
+        Pointer::Empty | Pointer::Frame { .. } => panic!("a pointer that was written to the file"),
+    }
+}
+
+/// A word as it stands in the file: checked pages lose their mark, but then the checksum is gone;
+/// a page that a frame points to is never marked.
+fn on_file(word: u64) -> u64 {
+    match Pointer::decode(word) {
+        Pointer::Empty => 0,
+        Pointer::Unchecked { .. } => word,
+        Pointer::Checked { .. } | Pointer::Frame { .. } => {
+            panic!("the last frame of a chain points to a page on file or to nothing")
+        }
+    }
+}
+
+/// Gathers pages that lie one after another and writes them together.
+struct Writer<'c> {
+    shared: &'c Shared,
+    generation: u64,
+    taken: &'c mut Vec<PageRun>,
+    /// Pages to use before any is allocated.
+    set_aside: Vec<u64>,
+    buffer: Vec<u8>,
+    first: u64,
+}
+
+impl<'c> Writer<'c> {
+    fn new(shared: &'c Shared, generation: u64, taken: &'c mut Vec<PageRun>) -> Writer<'c> {
+        Writer { shared, generation, taken, set_aside: Vec::new(), buffer: Vec::new(), first: 0 }
+    }
+
+    /// Fills a page, gives it a place and seals it; gives its number and its pointer.
+    fn page(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<(u64, u64)> {
+        let page = match self.set_aside.pop() {
+            Some(page) => page,
+            None => {
+                let run = self.shared.space().allocate(1);
+                self.taken.push(run);
+                run.first
+            }
+        };
+        let size = self.shared.parameters.page_size;
+        if page != self.first + (self.buffer.len() / size) as u64 || self.buffer.len() >= WRITE_SIZE
+        {
+            self.flush()?;
+            self.first = page;
+        }
+        let at = self.buffer.len();
+        self.buffer.resize(at + size, 0);
+        let bytes = self.buffer.get_mut(at..).unwrap_or_default();
+        fill(bytes);
+        let checksum = seal(bytes, page, self.shared.parameters.file_tag(), self.generation);
+        Ok((page, Pointer::Unchecked { page, checksum }.encode()))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let size = self.shared.parameters.page_size;
+        self.shared.ensure_len(self.first + (self.buffer.len() / size) as u64)?;
+        let offset = self.shared.offset_of(self.first) as u64;
+        let written = self.shared.file.write_all_at(&self.buffer, offset);
+        written.map_err(|e| Error::io("write", &self.shared.path, e))?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// The pages of trees, in the file.
+pub(super) struct FileNodes<'c> {
+    shared: &'c Shared,
+    writer: Writer<'c>,
+    freed: Vec<PageRun>,
+}
+
+impl<'c> FileNodes<'c> {
+    pub(super) fn new(shared: &'c Shared, generation: u64, taken: &'c mut Vec<PageRun>) -> Self {
+        FileNodes { shared, writer: Writer::new(shared, generation, taken), freed: Vec::new() }
+    }
+}
+
+impl Nodes for FileNodes<'_> {
+    fn read(&mut self, node: Node, pointer: u64) -> Result<Vec<u64>> {
+        read_node(self.shared, node, pointer)
+    }
+
+    fn write(&mut self, node: Node, words: &[u64]) -> Result<u64> {
+        let (_, pointer) = self.writer.page(|bytes| {
+            array::encode(bytes, node.kind, node.level, node.owner, node.bucket_count, words);
+        })?;
+        Ok(pointer)
+    }
+
+    fn free(&mut self, pointer: u64) {
+        self.freed.push(PageRun::one(page_of(pointer)));
+    }
+}
+
+/// Reads a page of a tree and checks it.
+pub(super) fn read_node(shared: &Shared, node: Node, pointer: u64) -> Result<Vec<u64>> {
+    let at = |page: u64| move |fault: Fault| fault.at(&shared.path, Place::Page(page));
+    let Pointer::Unchecked { page, checksum } = Pointer::decode(pointer) else {
+        return Err(at(0)(Fault::new(Promise::PageRange, 0, pointer)));
+    };
+    if page < meta::first_page(shared.parameters.page_size) {
+        return Err(at(page)(Fault::new(Promise::PageRange, 4, page)));
+    }
+    let owned = shared.read_page(page)?;
+    let is = Identity {
+        page_number: page,
+        file_tag: shared.parameters.file_tag(),
+        kind: node.kind,
+        owner: node.owner,
+        bucket_count: node.bucket_count,
+    };
+    check_identity(owned.bytes(), checksum, is).map_err(at(page))?;
+    array::check_header(owned.bytes(), node.level).map_err(at(page))?;
+    Ok(array::words(owned.bytes()).collect())
+}
+
+/// A side's trees, as a new file has them.
+pub(super) fn empty_trees(side: &Side, page_size: usize) -> BTreeMap<(u64, Which), Tree> {
+    [Which::Buckets, Which::Runs]
+        .map(|which| {
+            let len = side.len(which);
+            let count = side.layout.bucket_count;
+            ((side.id, which), Tree::new(Kind::Directory, count, page_size, len))
+        })
+        .into()
+}

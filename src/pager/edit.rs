@@ -1,0 +1,420 @@
+//! The writer's side: pages are made its own, changed in memory, and listed as dirty.
+//!
+//! Between two checkpoints lies an *interval*. A frame born in the current one may be changed in
+//! place; an older one is frozen, a checkpoint may be writing it: it is copied first. So is a page
+//! of the file. What is replaced is retired: a frame of this interval at once, a frozen frame by
+//! the checkpoint that writes it, a page of the file by the next checkpoint, since until then a
+//! crash would need it (I1).
+//!
+//! Chains of overflow pages are frames first, then pages on file: a page that is made the writer's
+//! own brings all pages before it along. Knows nothing of keys.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::arena::{FrameInfo, Frames};
+use super::{Page, PageRun, Pin, Shared, Side, State, Which};
+use crate::error::{Fault, Place, Promise, Result};
+use crate::page::bucket::PageOf;
+use crate::page::meta::Counts;
+use crate::page::pointer::Pointer;
+use crate::page::{Frame, View};
+
+/// A word of a directory that differs from the last checkpoint's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dirty {
+    pub(crate) side: u64,
+    pub(crate) which: Which,
+    pub(crate) index: u64,
+    /// The page, or the first of the chain; `None` if there is none any more.
+    pub(crate) frame: Option<u32>,
+}
+
+/// The page manager of the one writer.
+#[derive(Debug)]
+pub(crate) struct Pager {
+    pub(crate) shared: Arc<Shared>,
+    pub(super) frames: Frames,
+    pub(super) interval: u64,
+    pub(super) dirty: Vec<Dirty>,
+    /// Pages of the last checkpoint that the next one does not reach.
+    pub(super) dropped: Vec<PageRun>,
+    /// Pages of large records that the last checkpoint does not reach.
+    pub(super) values_new: Vec<PageRun>,
+    /// Frames that nobody can find any more, to be retired together.
+    garbage: Vec<u32>,
+    state: Arc<State>,
+    next_side_id: u64,
+    pub(crate) counts: Counts,
+    pub(crate) metadata: Vec<u8>,
+}
+
+/// Garbage frames that are retired together: a retirement costs a barrier of all cores.
+const GARBAGE_BATCH: usize = 64;
+
+impl Pager {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        state: Arc<State>,
+        counts: Counts,
+        metadata: Vec<u8>,
+    ) -> Pager {
+        let frames = Frames::new(shared.arena.clone());
+        let sides = [Some(&state.current), state.next.as_ref()];
+        let next_side_id = sides.into_iter().flatten().map(|side| side.id).max().unwrap_or(0) + 1;
+        Pager {
+            shared,
+            frames,
+            interval: 1,
+            dirty: Vec::new(),
+            dropped: Vec::new(),
+            values_new: Vec::new(),
+            garbage: Vec::new(),
+            state,
+            next_side_id,
+            counts,
+            metadata,
+        }
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.clone()
+    }
+
+    /// Dirty entries since the last freeze.
+    pub(crate) fn dirty_count(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Whether a checkpoint would find nothing to write.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.dirty.is_empty() && self.dropped.is_empty() && self.values_new.is_empty()
+    }
+
+    /// A new empty side, for a sweep to fill.
+    pub(crate) fn new_side(&mut self, layout: crate::layout::Layout) -> Arc<Side> {
+        self.next_side_id += 1;
+        Arc::new(Side::new(self.next_side_id - 1, layout))
+    }
+
+    /// Publishes another pair of layouts.
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.state = Arc::new(state);
+        self.shared.state.replace(&self.shared.epoch, self.state.clone());
+    }
+
+    pub(crate) fn set_splitpoint(&mut self, splitpoint: u64) {
+        self.state.splitpoint.store(splitpoint, Ordering::SeqCst);
+    }
+
+    pub(super) fn allocate(&self, count: u64) -> Result<PageRun> {
+        let mut space = self.shared.space();
+        let run = space.allocate(count);
+        if run.end() > crate::page::pointer::PAGE_COUNT_MAX {
+            space.free(run);
+            let full = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(crate::Error::io("grow", &self.shared.path, full));
+        }
+        Ok(run)
+    }
+
+    /// The page of an entry, checked, for reading.
+    pub(crate) fn page<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        side: &Side,
+        which: Which,
+        index: u64,
+    ) -> Result<Option<Page<'p>>> {
+        let slot = side.word(which, index);
+        let word = slot.load(Ordering::SeqCst);
+        self.shared.page(pin, side, which, index, word, Some(slot))
+    }
+
+    /// The frame, for reading.
+    pub(crate) fn view(&self, frame: u32) -> View<'_> {
+        self.frames.view(frame)
+    }
+
+    /// The frame, for changing in place: it is private.
+    pub(crate) fn edit(&mut self, frame: u32) -> Frame<'_> {
+        assert_eq!(self.frames.info(frame).born, self.interval, "a frozen page is not changed");
+        self.frames.edit(frame)
+    }
+
+    fn is_private(&self, frame: u32) -> bool {
+        self.frames.info(frame).born == self.interval
+    }
+
+    /// A frame that is not published yet, filled by `fill`.
+    pub(crate) fn new_frame<R>(&mut self, fill: impl FnOnce(&mut Frame<'_>) -> R) -> (u32, R) {
+        let info = FrameInfo { born: self.interval, dirty_index: usize::MAX };
+        let frame = self.frames.allocate(info);
+        let result = fill(&mut self.frames.edit(frame));
+        (frame, result)
+    }
+
+    /// A frame filled from another one's records.
+    pub(crate) fn new_frame_from<R>(
+        &mut self,
+        sources: &[u32],
+        fill: impl FnOnce(&mut Frame<'_>, &[View<'_>]) -> R,
+    ) -> (u32, R) {
+        let info = FrameInfo { born: self.interval, dirty_index: usize::MAX };
+        let frame = self.frames.allocate(info);
+        let arena = self.shared.arena.clone();
+        let views: Vec<View<'_>> = sources.iter().map(|&source| arena.view(source)).collect();
+        let result = fill(&mut self.frames.edit_beside(&arena, frame), &views);
+        (frame, result)
+    }
+
+    /// An unpublished frame is not needed after all.
+    pub(crate) fn give_back_frame(&mut self, frame: u32) {
+        self.frames.give_back(frame);
+    }
+
+    /// Makes `frame` (or nothing) the page of an entry. The page that it replaces must be a copy's
+    /// original, or hold nothing that readers still need to find.
+    pub(crate) fn publish(&mut self, side: &Side, which: Which, index: u64, frame: Option<u32>) {
+        let slot = side.word(which, index);
+        let old = Pointer::decode(slot.load(Ordering::SeqCst));
+        let entry = Dirty { side: side.id, which, index, frame };
+        match old {
+            Pointer::Frame { frame: old, .. } if self.is_private(old) => {
+                let dirty_index = self.frames.info(old).dirty_index;
+                *self.dirty.get_mut(dirty_index).expect("a private frame is listed") = entry;
+                if let Some(frame) = frame {
+                    self.frames.info_mut(frame).dirty_index = dirty_index;
+                }
+            }
+            _ => {
+                if let Some(frame) = frame {
+                    self.frames.info_mut(frame).dirty_index = self.dirty.len();
+                }
+                self.dirty.push(entry);
+            }
+        }
+        let word = frame.map_or(Pointer::Empty, |frame| self.pointer_to(frame));
+        slot.store(word.encode(), Ordering::SeqCst);
+    }
+
+    fn pointer_to(&self, frame: u32) -> Pointer {
+        let cell_count = super::bucket_cells(self.frames.view(frame));
+        Pointer::Frame { frame, cell_count }
+    }
+
+    /// The word that points to a frame.
+    pub(crate) fn word_of(&self, frame: u32) -> u64 {
+        self.pointer_to(frame).encode()
+    }
+
+    /// A page that was pointed to is not any more; called after the pointer's store.
+    pub(crate) fn discard(&mut self, pointer: u64) {
+        match Pointer::decode(pointer) {
+            Pointer::Empty => {}
+            Pointer::Frame { frame, .. } if self.is_private(frame) => self.garbage.push(frame),
+            Pointer::Frame { .. } => {} // frozen: the checkpoint that writes it retires it
+            Pointer::Checked { page, .. } | Pointer::Unchecked { page, .. } => {
+                self.dropped.push(PageRun::one(page));
+            }
+        }
+        if self.garbage.len() >= GARBAGE_BATCH {
+            self.collect_garbage();
+        }
+    }
+
+    /// Retires what has been discarded.
+    pub(crate) fn collect_garbage(&mut self) {
+        let frames = std::mem::take(&mut self.garbage);
+        self.shared.retire(frames, Vec::new());
+    }
+
+    /// Makes the page of a bucket the writer's own; `None` if there is none.
+    pub(crate) fn private_bucket(&mut self, side: &Side, bucket: u64) -> Result<Option<u32>> {
+        let slot = side.word(Which::Buckets, bucket);
+        let word = slot.load(Ordering::SeqCst);
+        if let Pointer::Frame { frame, .. } = Pointer::decode(word) {
+            if self.is_private(frame) {
+                return Ok(Some(frame));
+            }
+        }
+        let Some(frame) = self.copy_page(side, Which::Buckets, bucket, word)? else {
+            return Ok(None);
+        };
+        self.publish(side, Which::Buckets, bucket, Some(frame));
+        self.discard(word);
+        Ok(Some(frame))
+    }
+
+    /// The page of a bucket, which is the writer's own; `None` if there is none.
+    pub(crate) fn bucket_frame(&self, side: &Side, bucket: u64) -> Option<u32> {
+        match Pointer::decode(side.load(Which::Buckets, bucket)) {
+            Pointer::Empty => None,
+            Pointer::Frame { frame, .. } => Some(frame),
+            _ => panic!("a change of bucket {bucket} was not prepared"),
+        }
+    }
+
+    /// Takes the first page out of a run's chain if it has no records and no page on file follows.
+    pub(crate) fn unlink_empty_head(&mut self, side: &Side, run: u64) {
+        let word = side.load(Which::Runs, run);
+        let Pointer::Frame { frame, .. } = Pointer::decode(word) else { return };
+        let view = self.frames.view(frame);
+        let next = match Pointer::decode(view.word(crate::page::word::NEXT)) {
+            Pointer::Empty => None,
+            Pointer::Frame { frame, .. } => Some(frame),
+            _ => return,
+        };
+        if crate::page::record_count(view) == 0 {
+            self.publish(side, Which::Runs, run, next);
+            self.discard(word);
+            self.counts.overflow_page_count -= 1;
+        }
+    }
+
+    /// Makes the frames that a run's chain begins with the writer's own, so that no frame of this
+    /// interval ever points to an older one. Reads no file, so it cannot fail.
+    pub(crate) fn private_chain_frames(&mut self, side: &Side, run: u64) -> Vec<u32> {
+        let frames = self.chain_frames(side, run);
+        let words: Vec<u64> = frames.iter().map(|&frame| self.word_of(frame)).collect();
+        let next =
+            frames.last().map_or(0, |&last| self.frames.view(last).word(crate::page::word::NEXT));
+        self.private_chain_of(side, run, &words, next).expect("frames can always be read")
+    }
+
+    /// Makes a run's whole overflow chain the writer's own.
+    pub(crate) fn private_chain(&mut self, side: &Side, run: u64) -> Result<Vec<u32>> {
+        let words = self.chain_words(side, run)?;
+        self.private_chain_of(side, run, &words, 0)
+    }
+
+    /// The frames that a chain begins with: all that may have changed since the last checkpoint.
+    pub(crate) fn chain_frames(&self, side: &Side, run: u64) -> Vec<u32> {
+        let mut frames = Vec::new();
+        let mut word = side.word(Which::Runs, run).load(Ordering::SeqCst);
+        while let Pointer::Frame { frame, .. } = Pointer::decode(word) {
+            frames.push(frame);
+            word = self.frames.view(frame).word(crate::page::word::NEXT);
+        }
+        frames
+    }
+
+    /// The words that lead along a chain; each page is checked.
+    pub(crate) fn chain_words(&self, side: &Side, run: u64) -> Result<Vec<u64>> {
+        let pin = self.shared.epoch.pin();
+        let slot = side.word(Which::Runs, run);
+        let mut words = Vec::new();
+        let mut word = slot.load(Ordering::SeqCst);
+        let mut at = Some(slot);
+        while word != 0 {
+            self.shared.check_chain_len(words.len(), word)?;
+            let page = self.shared.page(&pin, side, Which::Runs, run, word, at.take())?;
+            words.push(word);
+            word = page.map_or(0, |page| page.next());
+        }
+        Ok(words)
+    }
+
+    fn private_chain_of(
+        &mut self,
+        side: &Side,
+        run: u64,
+        words: &[u64],
+        mut next: u64,
+    ) -> Result<Vec<u32>> {
+        let mut frames = Vec::with_capacity(words.len());
+        let mut replaced = Vec::new();
+        for &word in words.iter().rev() {
+            let private = match Pointer::decode(word) {
+                Pointer::Frame { frame, .. } if self.is_private(frame) => Some(frame),
+                _ => None,
+            };
+            let copy = match private {
+                Some(_) => private,
+                None => self.copy_page(side, Which::Runs, run, word)?,
+            };
+            let Some(frame) = copy else { continue };
+            if private.is_none() {
+                replaced.push(word);
+            }
+            // A reader on the old page goes on to the old next one, on this page to its copy.
+            self.frames.edit(frame).set_next(next);
+            next = self.word_of(frame);
+            frames.push(frame);
+        }
+        frames.reverse();
+        if let (Some(&head), false) = (frames.first(), replaced.is_empty()) {
+            if side.word(Which::Runs, run).load(Ordering::SeqCst) != next {
+                self.publish(side, Which::Runs, run, Some(head));
+            }
+        }
+        replaced.into_iter().for_each(|word| self.discard(word));
+        Ok(frames)
+    }
+
+    fn copy_page(
+        &mut self,
+        side: &Side,
+        which: Which,
+        index: u64,
+        word: u64,
+    ) -> Result<Option<u32>> {
+        let shared = self.shared.clone();
+        let pin = shared.epoch.pin();
+        let Some(page) = shared.page(&pin, side, which, index, word, None)? else {
+            return Ok(None);
+        };
+        let (frame, ()) = self.new_frame(|frame| frame.copy_from(page.view()));
+        Ok(Some(frame))
+    }
+
+    /// Puts a new first page before a run's chain, for a record that no other page has room for.
+    pub(crate) fn push_overflow<R>(
+        &mut self,
+        side: &Side,
+        run: u64,
+        fill: impl FnOnce(&mut Frame<'_>, PageOf) -> R,
+    ) -> R {
+        self.private_chain_frames(side, run);
+        let old_head = side.word(Which::Runs, run).load(Ordering::SeqCst);
+        let old_head = self.shared.with_checksum(old_head);
+        let of =
+            PageOf { kind: Which::Runs.kind(), owner: run, bucket_count: side.layout.bucket_count };
+        let (frame, result) = self.new_frame(|frame| {
+            let result = fill(frame, of);
+            frame.set_next(old_head);
+            result
+        });
+        self.publish(side, Which::Runs, run, Some(frame));
+        self.counts.overflow_page_count += 1;
+        result
+    }
+}
+
+impl Shared {
+    /// A word that can stand in a page: a checked page's own checksum goes back into the pointer.
+    fn with_checksum(&self, word: u64) -> u64 {
+        let Pointer::Checked { page, .. } = Pointer::decode(word) else { return word };
+        let pin = self.epoch.pin();
+        let view = self.map.load(&pin).view(self.offset_of(page), self.parameters.page_size);
+        let first = view.expect("a page that was checked").word(crate::page::word::FIRST);
+        let checksum = u32::try_from(first & 0xffff_ffff).expect("masked");
+        Pointer::Unchecked { page, checksum }.encode()
+    }
+
+    /// A chain is not longer than the file and the memory have pages: else it is a circle (I8).
+    pub(crate) fn check_chain_len(&self, len: usize, word: u64) -> Result<()> {
+        let frames = self.arena.in_use();
+        let pages = self.file_len() / self.parameters.page_size as u64;
+        if len as u64 > pages + frames as u64 {
+            let place = match Pointer::decode(word) {
+                Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => {
+                    Place::Page(page)
+                }
+                _ => Place::File,
+            };
+            return Err(Fault::new(Promise::ChainLength, pages, len as u64).at(&self.path, place));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! The page manager: directories, changed pages in memory, free space, checkpoint, recovery.
+//!
+//! Readers come in through [`Shared`]: they pin the epoch, load a word of a directory and ask for
+//! its page. The one writer has a [`Pager`]: it makes pages its own before it changes them.
+//! Knows pages, no keys.
+
+mod arena;
+mod checkpoint;
+mod edit;
+mod epoch;
+mod recovery;
+mod space;
+mod state;
+mod tree;
+mod values;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+pub(crate) use arena::Arena;
+pub(crate) use checkpoint::{Checkpoint, Persisted, Progress};
+pub(crate) use edit::Pager;
+pub(crate) use epoch::{Epoch, Pin, Published};
+pub(crate) use recovery::{MetaPages, Opened, Reading, create, open, read_meta};
+pub(crate) use space::{PageRun, PageSet, Space};
+pub(crate) use state::{Side, State, Which};
+pub(crate) use values::ValueBytes;
+
+use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::page::meta::FileParameters;
+use crate::page::pointer::Pointer;
+use crate::page::{Identity, OwnedPage, View, bucket, check_identity, word};
+use crate::storage::{Map, StorageFile};
+
+/// How pages are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Access {
+    /// Through a read-only memory map: a lookup in memory copies nothing. The default.
+    #[default]
+    Mapped,
+    /// With positioned reads into memory of one's own: for files on media that may fail, or that
+    /// others may truncate, where a map would end the process with SIGBUS. Each lookup costs a
+    /// system call and a copy.
+    Pread,
+}
+
+/// When the checksums of pages are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Verify {
+    /// When a page is first touched after it was written or the file was opened. The default:
+    /// every kind of rot is found, and what was found sound costs nothing more.
+    #[default]
+    OnFirstTouch,
+    /// On every touch.
+    Always,
+    /// Never; structure is still checked, so that no byte of the file can do harm.
+    Never,
+}
+
+/// What readers and the writer have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) parameters: FileParameters,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn StorageFile>,
+    pub(crate) access: Access,
+    pub(crate) verify: Verify,
+    pub(crate) read_only: bool,
+    pub(crate) epoch: Epoch,
+    pub(crate) arena: Arc<Arena>,
+    pub(crate) state: Published<State>,
+    map: Published<Map>,
+    space: Arc<Mutex<Space>>,
+    /// Bytes that the file has, set beyond its last page so that growing it is rare.
+    file_len: AtomicU64,
+    /// Large records that a read-only open redid from the log: it writes nothing.
+    redone_values: Mutex<values::Overlay>,
+    refused: OnceLock<String>,
+}
+
+/// A page, for as long as a pin is held.
+#[derive(Debug)]
+pub(crate) enum Page<'p> {
+    /// In the map or in memory.
+    Shared { view: View<'p>, cell_count: usize },
+    /// Read into memory of its own.
+    Owned { page: OwnedPage, cell_count: usize },
+}
+
+impl Page<'_> {
+    pub(crate) fn view(&self) -> View<'_> {
+        match self {
+            Page::Shared { view, .. } => *view,
+            Page::Owned { page, .. } => page.view(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn cell_count(&self) -> usize {
+        match self {
+            Page::Shared { cell_count, .. } | Page::Owned { cell_count, .. } => *cell_count,
+        }
+    }
+
+    /// The pointer to the next page of its chain.
+    pub(crate) fn next(&self) -> u64 {
+        self.view().word(word::NEXT)
+    }
+}
+
+impl Shared {
+    /// The page that a word points to. `slot` is where the word was loaded from, to note there
+    /// that the page was checked.
+    #[inline]
+    pub(crate) fn page<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        side: &Side,
+        which: Which,
+        index: u64,
+        pointer: u64,
+        slot: Option<&AtomicU64>,
+    ) -> Result<Option<Page<'p>>> {
+        match Pointer::decode(pointer) {
+            Pointer::Frame { frame, cell_count } => {
+                Ok(Some(Page::Shared { view: self.arena.view(frame), cell_count }))
+            }
+            Pointer::Checked { page, cell_count } => {
+                match self.map.load(pin).view(self.offset_of(page), self.parameters.page_size) {
+                    Some(view) => Ok(Some(Page::Shared { view, cell_count })),
+                    None => Err(self.out_of_range(page)),
+                }
+            }
+            Pointer::Empty => Ok(None),
+            Pointer::Unchecked { page, checksum } => self
+                .first_touch(pin, side, which, index, (page, checksum), (slot, pointer))
+                .map(Some),
+        }
+    }
+
+    #[cold]
+    fn first_touch<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        side: &Side,
+        which: Which,
+        index: u64,
+        (page, checksum): (u64, u32),
+        (slot, pointer): (Option<&AtomicU64>, u64),
+    ) -> Result<Page<'p>> {
+        let is = Identity {
+            page_number: page,
+            file_tag: self.parameters.file_tag(),
+            kind: which.kind(),
+            owner: index,
+            bucket_count: side.layout.bucket_count,
+        };
+        if self.access == Access::Pread {
+            let owned = self.read_page(page)?;
+            self.check(&owned.view(), owned.bytes(), checksum, is)?;
+            let cell_count = bucket_cells(owned.view());
+            return Ok(Page::Owned { page: owned, cell_count });
+        }
+        let size = self.parameters.page_size;
+        let map = self.map.load(pin);
+        let offset = self.offset_of(page);
+        let (Some(view), Some(bytes)) = (map.view(offset, size), map.bytes(offset, size)) else {
+            return Err(self.out_of_range(page));
+        };
+        self.check(&view, bytes, checksum, is)?;
+        let cell_count = bucket_cells(view);
+        if self.verify != Verify::Always {
+            if let Some(slot) = slot {
+                let checked = Pointer::Checked { page, cell_count }.encode();
+                // If the writer has been here meanwhile, its word stands.
+                let _ =
+                    slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
+            }
+        }
+        Ok(Page::Shared { view, cell_count })
+    }
+
+    fn check(&self, view: &View<'_>, bytes: &[u8], checksum: u32, is: Identity) -> Result<()> {
+        let identity = match self.verify {
+            Verify::Never => Ok(()),
+            Verify::Always | Verify::OnFirstTouch => check_identity(bytes, checksum, is),
+        };
+        identity
+            .and_then(|()| bucket::check_structure(*view))
+            .map_err(|fault| fault.at(&self.path, Place::Page(is.page_number)))
+    }
+
+    /// Reads a page of the file into memory of its own.
+    pub(crate) fn read_page(&self, page: u64) -> Result<OwnedPage> {
+        let size = self.parameters.page_size;
+        let mut owned = OwnedPage::new(size);
+        let offset = self.offset_of(page) as u64;
+        match self.file.read_exact_at(owned.bytes_mut(), offset) {
+            Ok(()) => Ok(owned),
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.out_of_range(page)),
+            Err(e) => Err(Error::io("read", &self.path, e)),
+        }
+    }
+
+    /// Where a page begins; beyond every file for a number that no page can have.
+    #[inline]
+    pub(crate) fn offset_of(&self, page: u64) -> usize {
+        usize::try_from(page).unwrap_or(usize::MAX).saturating_mul(self.parameters.page_size)
+    }
+
+    #[cold]
+    fn out_of_range(&self, page: u64) -> Error {
+        let page_count = self.file_len.load(Ordering::Relaxed) / self.parameters.page_size as u64;
+        Fault::new(Promise::PageRange, page_count, page).at(&self.path, Place::Page(page))
+    }
+
+    /// Asks the processor to have the start of a page's cells ready; a wrong guess does no harm.
+    #[inline]
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
+        let (view, cells) = match Pointer::decode(pointer) {
+            Pointer::Frame { frame, cell_count } => (Some(self.arena.view(frame)), cell_count),
+            Pointer::Checked { page, cell_count } => {
+                let view = self.map.load(pin).view(self.offset_of(page), self.parameters.page_size);
+                (view, cell_count)
+            }
+            Pointer::Empty | Pointer::Unchecked { .. } => (None, 0),
+        };
+        if let Some(view) = view {
+            let cell = bucket::home_cell(hash, cells);
+            view.prefetch(crate::page::HEADER_SIZE + cell * crate::page::LINE_SIZE);
+        }
+    }
+
+    /// Refuses all further writes of this handle, since `cause` failed (C6).
+    pub(crate) fn refuse(&self, cause: &Error) {
+        let _ = self.refused.set(cause.to_string());
+    }
+
+    /// An error if writes are refused.
+    pub(crate) fn check_not_refused(&self) -> Result<()> {
+        match self.refused.get() {
+            Some(cause) => Err(Error::Refused { path: self.path.clone(), cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.get().is_some()
+    }
+
+    pub(crate) fn space(&self) -> MutexGuard<'_, Space> {
+        self.space.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn file_len(&self) -> u64 {
+        self.file_len.load(Ordering::Relaxed)
+    }
+
+    /// Gives back, when no reader can see them any more: frames to the arena, pages to the space.
+    fn retire(&self, frames: Vec<u32>, pages: Vec<PageRun>) {
+        if frames.is_empty() && pages.is_empty() {
+            return;
+        }
+        let size = self.parameters.page_size as u64;
+        let bytes = frames.len() as u64 * size + pages.iter().map(|p| p.count * size).sum::<u64>();
+        let (arena, space) = (self.arena.clone(), self.space.clone());
+        self.epoch.retire(bytes, move || {
+            arena.free(&frames);
+            let mut space = space.lock().unwrap_or_else(PoisonError::into_inner);
+            pages.into_iter().for_each(|run| space.free(run));
+        });
+    }
+
+    /// Makes the file and its map at least this many pages long. Called before anything is written
+    /// to a page, hence before a pointer to it is published.
+    fn ensure_len(&self, page_count: u64) -> Result<()> {
+        let needed = page_count * self.parameters.page_size as u64;
+        let _space = self.space();
+        if needed <= self.file_len() {
+            return Ok(());
+        }
+        // Growing by a quarter keeps the number of maps small; the tail takes no disk.
+        let len = needed.max(self.file_len() + self.file_len() / 4).next_multiple_of(1 << 16);
+        self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e))?;
+        self.file_len.store(len, Ordering::Relaxed);
+        self.remap(len)
+    }
+
+    fn remap(&self, len: u64) -> Result<()> {
+        if self.access == Access::Mapped {
+            let map = self.file.map(len).map_err(|e| Error::io("map", &self.path, e))?;
+            self.map.replace(&self.epoch, Arc::new(map));
+        }
+        Ok(())
+    }
+}
+
+fn bucket_cells(view: View<'_>) -> usize {
+    ((view.word(word::FIRST) >> 40) & 0xff) as usize
+}

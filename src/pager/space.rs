@@ -1,0 +1,207 @@
+//! Which pages of the file are taken: a bitmap in memory, lowest free page first.
+//!
+//! *Taken* means: reachable from the newest checkpoint or from memory, or dropped and perhaps
+//! still looked at. Knows nothing of files; the file's own bitmap is the checkpoint's business.
+
+/// Pages one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PageRun {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+}
+
+impl PageRun {
+    pub(crate) fn one(page: u64) -> PageRun {
+        PageRun { first: page, count: 1 }
+    }
+
+    pub(crate) fn end(self) -> u64 {
+        self.first + self.count
+    }
+}
+
+/// A set of page numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PageSet {
+    words: Vec<u64>,
+}
+
+impl PageSet {
+    pub(crate) fn from_words(words: Vec<u64>) -> PageSet {
+        PageSet { words }
+    }
+
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    pub(crate) fn contains(&self, page: u64) -> bool {
+        let (word, bit) = place(page);
+        self.words.get(word).is_some_and(|w| w & bit != 0)
+    }
+
+    /// Adds a page; `false` if it was there.
+    pub(crate) fn insert(&mut self, page: u64) -> bool {
+        let (word, bit) = place(page);
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let Some(w) = self.words.get_mut(word) else { return false };
+        let new = *w & bit == 0;
+        *w |= bit;
+        new
+    }
+
+    /// Removes a page; `false` if it was not there.
+    pub(crate) fn remove(&mut self, page: u64) -> bool {
+        let (word, bit) = place(page);
+        let Some(w) = self.words.get_mut(word) else { return false };
+        let was = *w & bit != 0;
+        *w &= !bit;
+        was
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.words.iter().map(|w| u64::from(w.count_ones())).sum()
+    }
+
+    /// One more than the greatest page in it.
+    pub(crate) fn end(&self) -> u64 {
+        let last = self.words.iter().rposition(|&w| w != 0);
+        last.map_or(0, |i| {
+            let word = self.words.get(i).copied().unwrap_or_default();
+            (i as u64 + 1) * 64 - u64::from(word.leading_zeros())
+        })
+    }
+
+    /// Forgets the pages from `end` on.
+    pub(crate) fn truncate(&mut self, end: u64) {
+        let (word, bit) = place(end);
+        self.words.truncate(word + 1);
+        if let Some(w) = self.words.get_mut(word) {
+            *w &= bit - 1;
+        }
+    }
+}
+
+fn place(page: u64) -> (usize, u64) {
+    (usize::try_from(page / 64).expect("page numbers have 30 bits"), 1 << (page % 64))
+}
+
+/// The allocator.
+#[derive(Debug)]
+pub(crate) struct Space {
+    taken: PageSet,
+    /// No word below this one has a free page.
+    hint: usize,
+    /// No run of several pages is looked for below this page.
+    run_hint: u64,
+}
+
+impl Space {
+    /// All of `taken` is, and nothing else.
+    pub(crate) fn new(taken: PageSet) -> Space {
+        Space { taken, hint: 0, run_hint: 0 }
+    }
+
+    pub(crate) fn taken(&self) -> &PageSet {
+        &self.taken
+    }
+
+    /// The lowest run of `count` free pages, taken now. It may lie beyond the file's end.
+    pub(crate) fn allocate(&mut self, count: u64) -> PageRun {
+        let first = if count == 1 { self.lowest_free() } else { self.lowest_run(count) };
+        for page in first..first + count {
+            let new = self.taken.insert(page);
+            assert!(new, "page {page} is given out twice (I4)");
+        }
+        PageRun { first, count }
+    }
+
+    fn lowest_free(&mut self) -> u64 {
+        let words = &self.taken.words;
+        while words.get(self.hint).is_some_and(|&w| w == u64::MAX) {
+            self.hint += 1;
+        }
+        let word = words.get(self.hint).copied().unwrap_or_default();
+        self.hint as u64 * 64 + u64::from(word.trailing_ones())
+    }
+
+    fn lowest_run(&mut self, count: u64) -> u64 {
+        let end = self.taken.words.len() as u64 * 64;
+        let mut first = self.run_hint.max(self.hint as u64 * 64);
+        let mut page = first;
+        while page < end && page - first < count {
+            let (word, bit) = place(page);
+            let bits = self.taken.words.get(word).copied().unwrap_or_default();
+            if bits == u64::MAX && bit == 1 {
+                page += 64;
+                first = page;
+            } else {
+                page += 1;
+                if bits & bit != 0 {
+                    first = page;
+                }
+            }
+        }
+        self.run_hint = first + count;
+        first
+    }
+
+    /// Gives pages back.
+    pub(crate) fn free(&mut self, run: PageRun) {
+        for page in run.first..run.end() {
+            let was = self.taken.remove(page);
+            assert!(was, "page {page} is freed twice (I4)");
+        }
+        self.hint = self.hint.min(place(run.first).0);
+        self.run_hint = self.run_hint.min(run.first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PageRun, PageSet, Space};
+
+    #[test]
+    fn gives_the_lowest_first_and_never_twice() {
+        let mut taken = PageSet::default();
+        (0..4).for_each(|page| drop(taken.insert(page)));
+        let mut space = Space::new(taken);
+        let mut held: Vec<PageRun> = Vec::new();
+        let mut state = 7_u64;
+        for step in 0..20_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if state >> 63 == 0 || held.is_empty() {
+                let count = if state >> 60 & 1 == 0 { 1 } else { 1 + (state >> 33) % 9 };
+                let run = space.allocate(count);
+                assert!(held.iter().all(|h| h.end() <= run.first || run.end() <= h.first));
+                assert!(run.first >= 4);
+                if count == 1 {
+                    let lower = (4..run.first).find(|&p| !space.taken().contains(p));
+                    assert_eq!(lower, None, "step {step}");
+                }
+                held.push(run);
+            } else {
+                let at = (state >> 33) as usize % held.len();
+                space.free(held.swap_remove(at));
+            }
+        }
+        let total: u64 = held.iter().map(|run| run.count).sum();
+        assert_eq!(space.taken().len(), total + 4);
+    }
+
+    #[test]
+    fn end_and_truncate() {
+        let mut set = PageSet::default();
+        assert_eq!(set.end(), 0);
+        set.insert(63);
+        assert_eq!(set.end(), 64);
+        set.insert(64);
+        assert_eq!(set.end(), 65);
+        set.truncate(64);
+        assert_eq!(set.end(), 64);
+        set.truncate(63);
+        assert_eq!((set.end(), set.len()), (0, 0));
+    }
+}

@@ -1,0 +1,174 @@
+//! Lookup, for any number of readers beside the writer.
+//!
+//! *Believe a hit, doubt a miss*: a reader that finds its key is right, the record was current at
+//! some moment of the call. A record that moves (to the next layout, between bucket page and
+//! overflow) can be missed in both places; but then a word of the directory or the splitpoint has
+//! changed, since whoever moves a record changes one of the two between storing it in its new place
+//! and removing it from the old. So a miss counts only if they have not changed.
+
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+
+use super::Wanted;
+use crate::error::Result;
+use crate::hash::hash;
+use crate::layout::Layout;
+use crate::page::bucket::{Found, find};
+use crate::page::record::Record;
+use crate::pager::{Page, Pin, Shared, Side, State, ValueBytes, Which};
+
+/// A value found, as long as the pin is held.
+#[derive(Debug, Clone)]
+pub(crate) enum Hit<'p> {
+    /// In a page.
+    Inline(&'p [u8]),
+    /// Read into memory of its own.
+    Copied(Vec<u8>),
+    /// In value pages, behind a key of this length.
+    Large(ValueBytes<'p>, usize),
+}
+
+impl Deref for Hit<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Hit::Inline(value) => value,
+            Hit::Copied(value) => value,
+            Hit::Large(bytes, key_len) => bytes.get(*key_len..).unwrap_or_default(),
+        }
+    }
+}
+
+/// The value of a key.
+#[inline]
+pub(crate) fn get<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8]) -> Result<Option<Hit<'p>>> {
+    get_hashed(shared, pin, key, hash(key, shared.parameters.hash_seed))
+}
+
+/// The value of a key whose hash is known.
+#[inline]
+pub(crate) fn get_hashed<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    key: &[u8],
+    hash: u64,
+) -> Result<Option<Hit<'p>>> {
+    let wanted = Wanted { key, shared, pin };
+    loop {
+        let state = shared.state.load(pin);
+        let (side, splitpoint) = state.side_of(hash);
+        let bucket = side.layout.bucket_of(hash);
+        let slot = side.word(Which::Buckets, bucket);
+        let word = slot.load(Ordering::SeqCst);
+        let page = shared.page(pin, side, Which::Buckets, bucket, word, Some(slot))?;
+        let mut chain_word = None;
+        if let Some(page) = page {
+            match search(shared, pin, &page, hash, &wanted)? {
+                Searched::Hit(hit) => return Ok(Some(hit)),
+                Searched::Nowhere => {}
+                Searched::PerhapsInOverflow => {
+                    let run = Layout::run_of(bucket);
+                    let head = side.load(Which::Runs, run);
+                    chain_word = Some(head);
+                    if let Some(hit) = search_chain(shared, pin, side, (run, head), hash, &wanted)?
+                    {
+                        return Ok(Some(hit));
+                    }
+                }
+            }
+        }
+        if is_current(shared, pin, state, splitpoint, hash)
+            && same_page(slot.load(Ordering::SeqCst), word)
+            && chain_word
+                .is_none_or(|head| same_page(side.load(Which::Runs, Layout::run_of(bucket)), head))
+        {
+            return Ok(None);
+        }
+    }
+}
+
+/// Whether a hash is still looked up where the state said.
+fn is_current(shared: &Shared, pin: &Pin<'_>, state: &State, splitpoint: u64, hash: u64) -> bool {
+    let now = shared.state.load(pin);
+    let (_, splitpoint_now) = now.side_of(hash);
+    std::ptr::eq(now, state) && (hash < splitpoint) == (hash < splitpoint_now)
+}
+
+/// Whether two words of one entry lead to the same page: a reader may have noted in between that
+/// it is checked.
+fn same_page(now: u64, before: u64) -> bool {
+    use crate::page::pointer::Pointer;
+    if now == before {
+        return true;
+    }
+    matches!(
+        (Pointer::decode(now), Pointer::decode(before)),
+        (Pointer::Checked { page: now, .. }, Pointer::Unchecked { page: before, .. }) if now == before
+    )
+}
+
+enum Searched<'p> {
+    Hit(Hit<'p>),
+    PerhapsInOverflow,
+    Nowhere,
+}
+
+#[inline]
+fn search<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    page: &Page<'p>,
+    hash: u64,
+    wanted: &Wanted<'_>,
+) -> Result<Searched<'p>> {
+    let cells = page.cell_count();
+    let found = match page {
+        Page::Shared { view, .. } => find(*view, cells, hash, wanted)?,
+        Page::Owned { page, .. } => {
+            return Ok(match find(page.view(), cells, hash, wanted)? {
+                Found::Record(_, Record::Inline { value, .. }) => {
+                    Searched::Hit(Hit::Copied(value.to_vec()))
+                }
+                Found::Record(_, Record::Large(large)) => Searched::Hit(Hit::Large(
+                    shared.large_bytes(pin, &large)?,
+                    large.key_len.into(),
+                )),
+                Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
+                Found::Nowhere => Searched::Nowhere,
+            });
+        }
+    };
+    Ok(match found {
+        Found::Record(_, Record::Inline { value, .. }) => Searched::Hit(Hit::Inline(value)),
+        Found::Record(_, Record::Large(large)) => {
+            Searched::Hit(Hit::Large(shared.large_bytes(pin, &large)?, large.key_len.into()))
+        }
+        Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
+        Found::Nowhere => Searched::Nowhere,
+    })
+}
+
+#[cold]
+fn search_chain<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    side: &Side,
+    (run, head): (u64, u64),
+    hash: u64,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Hit<'p>>> {
+    let mut word = head;
+    let mut slot = Some(side.word(Which::Runs, run));
+    for len in 0.. {
+        shared.check_chain_len(len, word)?;
+        let page = shared.page(pin, side, Which::Runs, run, word, slot.take())?;
+        let Some(page) = page else { break };
+        if let Searched::Hit(hit) = search(shared, pin, &page, hash, wanted)? {
+            return Ok(Some(hit));
+        }
+        word = page.next();
+    }
+    Ok(None)
+}

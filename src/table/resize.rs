@@ -1,0 +1,236 @@
+//! Growing and shrinking: one sweep of the splitpoint through hash space, a run at a time.
+//!
+//! Keys whose hash is below the splitpoint live in the next layout, the others in the current one.
+//! A step moves one run: it
+//!
+//! 1. reads the run's bucket pages and its overflow chain,
+//! 2. places their records by the next layout, where no reader looks yet,
+//! 3. moves the splitpoint past the run,
+//! 4. discards the run's old pages.
+//!
+//! Each insert over the target fill, and each removal under the low mark, makes one step; nothing
+//! ever stops the world. A whole run moves at once so that its shared overflow pages are read once
+//! and dropped whole. If a page of the run cannot be read the sweep stays where it is: the table
+//! works on, with fuller pages, until the page is mended.
+//!
+//! Litwin's linear hashing (1980) with Larson's small steps (1980); the direct ratios are ours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Home, Table};
+use crate::error::Result;
+use crate::layout::{Layout, RUN_BUCKETS};
+use crate::page::record::Record;
+use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, bucket};
+use crate::pager::{Page, Side, State, Which};
+
+/// The fill that inserts keep to, in percent of the bytes of all bucket pages' payload; records in
+/// overflow count as if they stood in bucket pages.
+const TARGET_FILL: u64 = 90;
+/// Below this fill the table shrinks.
+const LOW_FILL: u64 = 45;
+/// What a shrinking sweep aims at.
+const SHRUNK_FILL: u64 = 72;
+
+impl Table {
+    /// Bytes that all records take, slots included.
+    fn used_len(&self) -> u64 {
+        let counts = &self.pager.counts;
+        counts.record_len + counts.record_count * (LINE_SIZE as u64).div_ceil(CELL_SLOTS as u64 - 3)
+    }
+
+    /// Bucket pages that the table has now, counting the ones that a sweep has not yet reached.
+    fn bucket_count(&self, state: &State) -> u64 {
+        let current = state.current.layout;
+        match &state.next {
+            None => current.bucket_count,
+            Some(next) => {
+                let splitpoint = state.splitpoint.load(Ordering::SeqCst);
+                let swept = next.layout.bucket_of(splitpoint);
+                swept + current.bucket_count - current.bucket_of(splitpoint)
+            }
+        }
+    }
+
+    fn payload(&self) -> u64 {
+        (self.shared().parameters.page_size - HEADER_SIZE) as u64
+    }
+
+    fn is_above(&self, percent: u64) -> bool {
+        let capacity = self.bucket_count(&self.pager.state()) * self.payload();
+        self.used_len() * 100 > capacity * percent
+    }
+
+    pub(super) fn grow_if_full(&mut self) {
+        if self.is_above(TARGET_FILL) {
+            self.step(grown);
+        }
+    }
+
+    pub(super) fn shrink_if_empty(&mut self) {
+        if self.is_shrinkable() {
+            let used_len = self.used_len();
+            let wanted = (used_len * 100).div_ceil(self.payload() * SHRUNK_FILL);
+            self.step(|_| wanted);
+        }
+    }
+
+    fn is_shrinkable(&self) -> bool {
+        let state = self.pager.state();
+        let shrinking = state
+            .next
+            .as_ref()
+            .is_some_and(|next| next.layout.bucket_count < state.current.layout.bucket_count);
+        (state.current.layout.bucket_count > 1 || state.next.is_some())
+            && (shrinking || !self.is_above(LOW_FILL))
+    }
+
+    /// One step of the sweep that runs, or the first of a new one. An error stays unspoken here:
+    /// the page that cannot be read will be met by those who look for its records.
+    fn step(&mut self, wanted: impl FnOnce(Layout) -> u64) {
+        if self.pager.state().next.is_none() {
+            let current = self.pager.state().current.layout;
+            let layout = Layout::new(wanted(current));
+            if layout == current {
+                return;
+            }
+            self.start_sweep(layout);
+        }
+        let _ = self.move_run();
+    }
+
+    fn start_sweep(&mut self, layout: Layout) {
+        let next = self.pager.new_side(layout);
+        let current = self.pager.state().current.clone();
+        let splitpoint = AtomicU64::new(0);
+        self.pager.set_state(State { current, next: Some(next), splitpoint });
+    }
+
+    /// Finishes the sweep that runs and shrinks as far as the fill allows. For a checkpoint that
+    /// was asked for: it gives space back.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        loop {
+            let state = self.pager.state();
+            if state.next.is_none() {
+                if self.is_above(LOW_FILL) || state.current.layout.bucket_count == 1 {
+                    return Ok(());
+                }
+                let used_len = self.used_len();
+                let wanted = (used_len * 100).div_ceil(self.payload() * SHRUNK_FILL);
+                let layout = Layout::new(wanted);
+                if layout.bucket_count >= state.current.layout.bucket_count {
+                    return Ok(());
+                }
+                self.start_sweep(layout);
+            }
+            self.move_run()?;
+        }
+    }
+
+    /// Whether a sweep is on its way.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.pager.state().next.is_some()
+    }
+
+    fn move_run(&mut self) -> Result<()> {
+        let state = self.pager.state();
+        let (current, next) = match &state.next {
+            Some(next) => (state.current.clone(), next.clone()),
+            None => return Ok(()),
+        };
+        let splitpoint = state.splitpoint.load(Ordering::SeqCst);
+        let run = Layout::run_of(current.layout.bucket_of(splitpoint));
+        let buckets = current.layout.buckets_of_run(run);
+        // All that can fail comes first: the old pages, and those of the new layout that hold
+        // records of the last step.
+        let straddling = Home::new(&next, splitpoint);
+        self.pager.private_bucket(&next, straddling.bucket)?;
+        self.pager.private_chain(&next, straddling.run)?;
+        let chain = self.pager.chain_words(&current, run)?;
+        self.place_run(&current, &next, run, &chain)?;
+        match current.layout.first_hash(buckets.end) {
+            Some(splitpoint) => self.pager.set_splitpoint(splitpoint),
+            None => {
+                let splitpoint = AtomicU64::new(0);
+                self.pager.set_state(State { current: next, next: None, splitpoint });
+            }
+        }
+        for bucket in buckets {
+            self.clear(&current, Which::Buckets, bucket, &[current.load(Which::Buckets, bucket)]);
+        }
+        self.clear(&current, Which::Runs, run, &chain);
+        self.pager.counts.overflow_page_count -= chain.len() as u64;
+        Ok(())
+    }
+
+    fn clear(&mut self, side: &Side, which: Which, index: u64, words: &[u64]) {
+        if words.iter().all(|&word| word == 0) {
+            return;
+        }
+        self.pager.publish(side, which, index, None);
+        words.iter().for_each(|&word| self.pager.discard(word));
+    }
+
+    fn place_run(
+        &mut self,
+        current: &Arc<Side>,
+        next: &Arc<Side>,
+        run: u64,
+        chain: &[u64],
+    ) -> Result<()> {
+        let shared = self.shared().clone();
+        let pin = shared.epoch.pin();
+        let mut pages: Vec<Page<'_>> = Vec::new();
+        for bucket in current.layout.buckets_of_run(run) {
+            let slot = current.word(Which::Buckets, bucket);
+            let word = slot.load(Ordering::SeqCst);
+            pages.extend(shared.page(&pin, current, Which::Buckets, bucket, word, Some(slot))?);
+        }
+        for &word in chain {
+            pages.extend(shared.page(&pin, current, Which::Runs, run, word, None)?);
+        }
+        let mut found: Vec<(u64, Record<'_>)> = Vec::new();
+        for page in &pages {
+            for record in bucket::records(page.view()) {
+                let (_, _, record) =
+                    record.map_err(|fault| fault.at(&shared.path, crate::Place::File))?;
+                found.push((self.hash_of(&record), record));
+            }
+        }
+        found.sort_unstable_by_key(|(hash, _)| *hash);
+        for group in
+            found.chunk_by(|(a, _), (b, _)| next.layout.bucket_of(*a) == next.layout.bucket_of(*b))
+        {
+            if let Some((hash, _)) = group.first() {
+                self.place_group(&Home::new(next, *hash), group);
+            }
+        }
+        Ok(())
+    }
+
+    /// Places the records of one bucket: a page of its own at once if it has none yet.
+    fn place_group(&mut self, home: &Home, group: &[(u64, Record<'_>)]) {
+        let mut rest = group.to_vec();
+        if self.pager.bucket_frame(&home.side, home.bucket).is_none() {
+            let of = self.bucket_page(home);
+            let (frame, left) = self.pager.new_frame(|frame| of.fill(frame, group));
+            self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
+            rest = left;
+        }
+        for (hash, record) in rest {
+            self.place(home, hash, &record);
+        }
+    }
+}
+
+/// The next larger layout: doubling while the table is small and cheap to move, then by steps
+/// small enough that no bucket is much fuller than the others.
+fn grown(current: Layout) -> u64 {
+    let count = current.bucket_count;
+    match count {
+        0..RUN_BUCKETS => count * 2,
+        RUN_BUCKETS..1024 => (count * 3).div_ceil(2),
+        _ => (count * 5).div_ceil(4),
+    }
+}

@@ -1,0 +1,365 @@
+//! Insert and remove, on pages that the writer has made its own.
+//!
+//! Preparing can fail: it reads pages. Applying cannot: it finds everything that it needs in
+//! memory (the writer's own pages stay there until the next freeze, and a freeze waits until all
+//! that is prepared is applied).
+
+use super::{Home, Table, Wanted, check_key, check_value, inline_len_max};
+use crate::error::Result;
+use crate::page::bucket::{Found, PageOf, SlotPlace, find, records};
+use crate::page::record::{LargeRecord, Record, inline_len};
+use crate::page::{HEADER_SIZE, LINE_SIZE, View};
+use crate::pager::{Pin, Which};
+
+/// What applying an insert needs: the record as it will stand in a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Prepared {
+    Inline,
+    Large(LargeRecord),
+}
+
+/// Where the writer found a key.
+#[derive(Debug, Clone, Copy)]
+enum At {
+    Bucket(u32, SlotPlace),
+    Overflow(u32, SlotPlace),
+}
+
+impl Table {
+    /// Does everything for an insert that can fail. The key's pages are the writer's own now; a
+    /// large record is written to its place.
+    pub(crate) fn prepare_insert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Prepared> {
+        check_key(self.shared(), key)?;
+        check_value(self.shared(), value)?;
+        let page_size = self.shared().parameters.page_size;
+        let len = inline_len(key.len(), value.len());
+        let is_large = len > inline_len_max(page_size);
+        self.own_pages(hash, key, len)?;
+        if is_large {
+            return Ok(Prepared::Large(self.pager.write_large(hash, key, value)?));
+        }
+        Ok(Prepared::Inline)
+    }
+
+    /// A prepared insert is not applied after all. In reverse order of preparing.
+    pub(crate) fn forget_insert(&mut self, prepared: &Prepared) {
+        if let Prepared::Large(large) = prepared {
+            self.pager.give_back_large(large);
+        }
+    }
+
+    /// Does everything for a removal that can fail; the key is there.
+    pub(crate) fn prepare_remove(&mut self, hash: u64, key: &[u8]) -> Result<()> {
+        check_key(self.shared(), key)?;
+        self.own_pages(hash, key, 0)
+    }
+
+    /// Makes the pages the writer's own that a change of this key will change: those that hold it,
+    /// and the chain if a record of `len` bytes will have to go there.
+    fn own_pages(&mut self, hash: u64, key: &[u8], len: usize) -> Result<()> {
+        let home = self.home(hash);
+        let Some(frame) = self.pager.private_bucket(&home.side, home.bucket)? else {
+            return Ok(());
+        };
+        let needs_chain = {
+            let view = self.pager.view(frame);
+            match self.find_in(view, hash, key)? {
+                Some(Found::Record(..)) => !has_room(view, len),
+                Some(Found::PerhapsInOverflow) => true,
+                _ => !has_room(view, len),
+            }
+        };
+        if needs_chain {
+            self.pager.private_chain(&home.side, home.run)?;
+        }
+        Ok(())
+    }
+
+    fn find_in<'v>(&self, view: View<'v>, hash: u64, key: &[u8]) -> Result<Option<Found<'v>>> {
+        let shared = self.shared();
+        let pin = shared.epoch.pin();
+        let wanted = Wanted { key, shared, pin: &pin };
+        find(view, crate::page::cell_count(view), hash, &wanted).map(Some)
+    }
+
+    /// Where a key is, among the writer's own pages.
+    fn locate(&self, home: &Home, hash: u64, key: &[u8]) -> Option<At> {
+        let pin: Pin<'_> = self.shared().epoch.pin();
+        let wanted = Wanted { key, shared: self.shared(), pin: &pin };
+        let search = |frame: u32| {
+            let view = self.pager.view(frame);
+            // A large record that cannot be read was met when the change was prepared.
+            find(view, crate::page::cell_count(view), hash, &wanted).unwrap_or(Found::Nowhere)
+        };
+        let frame = self.pager.bucket_frame(&home.side, home.bucket)?;
+        match search(frame) {
+            Found::Record(place, _) => Some(At::Bucket(frame, place)),
+            Found::Nowhere => None,
+            Found::PerhapsInOverflow => {
+                let chain = self.pager.chain_frames(&home.side, home.run);
+                chain.into_iter().find_map(|frame| match search(frame) {
+                    Found::Record(place, _) => Some(At::Overflow(frame, place)),
+                    _ => None,
+                })
+            }
+        }
+    }
+
+    /// Inserts a record that was prepared; `true` if the key is new.
+    pub(crate) fn apply_insert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        prepared: &Prepared,
+    ) -> bool {
+        let record = match prepared {
+            Prepared::Inline => Record::Inline { key, value },
+            Prepared::Large(large) => Record::Large(*large),
+        };
+        let home = self.home(hash);
+        let at = self.locate(&home, hash, key);
+        self.count_added(&record);
+        let Some(at) = at else {
+            self.place(&home, hash, &record);
+            self.grow_if_full();
+            return true;
+        };
+        let (At::Bucket(frame, place) | At::Overflow(frame, place)) = at;
+        let (old_len, old_large) = self.look_at(frame, place);
+        match at {
+            _ if self.pager.edit(frame).replace(place, hash, &record) => {}
+            At::Bucket(frame, place) => {
+                if !self.rebuild_bucket(&home, frame, Some(place), Some((hash, &record))) {
+                    // Only overflow has room. The new record is there before the old one goes.
+                    self.place_in_overflow(&home, hash, &record, true);
+                    let frame = self.pager.bucket_frame(&home.side, home.bucket);
+                    let frame = frame.expect("a bucket with overflow has a page");
+                    let gone = self.rebuild_bucket(&home, frame, Some(place), None);
+                    assert!(gone, "a page without one of its records fits a page");
+                }
+            }
+            At::Overflow(frame, place) => {
+                // Without rebuilding the page that the old record is in.
+                if !self.place_in_bucket(&home, hash, &record) {
+                    self.place_in_overflow(&home, hash, &record, false);
+                }
+                // A reader that has passed the new place must see that something changed before it
+                // misses the old one.
+                self.touch_bucket(&home);
+                self.remove_from_chain(&home, frame, place);
+            }
+        }
+        self.count_removed(old_len, old_large);
+        self.grow_if_full();
+        false
+    }
+
+    /// Removes a key whose removal was prepared; `true` if it was there.
+    pub(crate) fn apply_remove(&mut self, hash: u64, key: &[u8]) -> bool {
+        let home = self.home(hash);
+        let Some(at) = self.locate(&home, hash, key) else { return false };
+        let (At::Bucket(frame, place) | At::Overflow(frame, place)) = at;
+        let (old_len, old_large) = self.look_at(frame, place);
+        match at {
+            At::Bucket(frame, place) => {
+                self.pager.edit(frame).remove(place);
+                let view = self.pager.view(frame);
+                if crate::page::record_count(view) == 0 && !crate::page::bucket::has_overflow(view)
+                {
+                    let word = self.pager.word_of(frame);
+                    self.pager.publish(&home.side, Which::Buckets, home.bucket, None);
+                    self.pager.discard(word);
+                }
+            }
+            At::Overflow(frame, place) => self.remove_from_chain(&home, frame, place),
+        }
+        self.count_removed(old_len, old_large);
+        self.shrink_if_empty();
+        true
+    }
+
+    fn remove_from_chain(&mut self, home: &Home, frame: u32, place: SlotPlace) {
+        self.pager.edit(frame).remove(place);
+        self.pager.unlink_empty_head(&home.side, home.run);
+    }
+
+    /// A record's length in its page, and its value pages if it has any.
+    fn look_at(&self, frame: u32, place: SlotPlace) -> (usize, Option<LargeRecord>) {
+        let record = crate::page::bucket::record_at(self.pager.view(frame), place);
+        let record = record.expect("a record that was just found");
+        let large = match record {
+            Record::Large(large) => Some(large),
+            Record::Inline { .. } => None,
+        };
+        (record.encoded_len(), large)
+    }
+
+    fn count_added(&mut self, record: &Record<'_>) {
+        let page_size = self.shared().parameters.page_size;
+        let counts = &mut self.pager.counts;
+        counts.record_count += 1;
+        counts.record_len += record.encoded_len() as u64;
+        if let Record::Large(large) = record {
+            counts.value_page_count += large.page_count(page_size);
+        }
+    }
+
+    fn count_removed(&mut self, len: usize, large: Option<LargeRecord>) {
+        let page_size = self.shared().parameters.page_size;
+        let counts = &mut self.pager.counts;
+        counts.record_count -= 1;
+        counts.record_len -= len as u64;
+        if let Some(large) = large {
+            counts.value_page_count -= large.page_count(page_size);
+            self.pager.drop_large(&large);
+        }
+    }
+
+    /// Puts a record that no page holds yet where there is room for it.
+    pub(super) fn place(&mut self, home: &Home, hash: u64, record: &Record<'_>) {
+        if !self.place_in_bucket(home, hash, record) {
+            self.place_in_overflow(home, hash, record, true);
+        }
+    }
+
+    fn place_in_bucket(&mut self, home: &Home, hash: u64, record: &Record<'_>) -> bool {
+        let Some(frame) = self.pager.bucket_frame(&home.side, home.bucket) else {
+            let of = self.bucket_page(home);
+            let (frame, rest) =
+                self.pager.new_frame(|frame| of.fill(frame, &[(hash, *record)]).len());
+            assert_eq!(rest, 0, "an inline record fits an empty page");
+            self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
+            return true;
+        };
+        self.pager.edit(frame).insert(hash, record)
+            || self.rebuild_bucket(home, frame, None, Some((hash, record)))
+    }
+
+    pub(super) fn bucket_page(&self, home: &Home) -> PageOf {
+        PageOf {
+            kind: Which::Buckets.kind(),
+            owner: home.bucket,
+            bucket_count: home.side.layout.bucket_count,
+        }
+    }
+
+    /// Replaces a bucket's page by one with the same records, without one and with another, and
+    /// without dead bytes. `false`, and nothing changed, if they do not fit.
+    fn rebuild_bucket(
+        &mut self,
+        home: &Home,
+        frame: u32,
+        without: Option<SlotPlace>,
+        with: Option<(u64, &Record<'_>)>,
+    ) -> bool {
+        let added = with.map_or(0, |(_, record)| record.encoded_len());
+        let removed = without.map_or(0, |place| self.look_at(frame, place).0);
+        let view = self.pager.view(frame);
+        let live = crate::page::live_len(view) + added - removed;
+        if live + HEADER_SIZE + LINE_SIZE > view.len() {
+            return false;
+        }
+        let of = self.bucket_page(home);
+        let seed = self.shared().parameters.hash_seed;
+        let (new, fits) = self.pager.new_frame_from(&[frame], |new, sources| {
+            let source = sources.first().copied().expect("one source");
+            let mut kept: Vec<(u64, Record<'_>)> = records(source)
+                .map(|found| found.expect("the writer's own page is sound"))
+                .filter(|(place, _, _)| Some(*place) != without)
+                .map(|(_, _, record)| (super::record_hash(&record, seed), record))
+                .collect();
+            kept.extend(with.map(|(hash, record)| (hash, *record)));
+            let fits = of.fill(new, &kept).is_empty();
+            new.inherit_filter(source);
+            fits
+        });
+        if !fits {
+            self.pager.give_back_frame(new);
+            return false;
+        }
+        let old = self.pager.word_of(frame);
+        self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(new));
+        self.pager.discard(old);
+        true
+    }
+
+    /// Replaces a bucket's page by a copy, so that its word changes.
+    fn touch_bucket(&mut self, home: &Home) {
+        if let Some(frame) = self.pager.bucket_frame(&home.side, home.bucket) {
+            let arena = self.shared().arena.clone();
+            let (copy, ()) = self.pager.new_frame(|copy| copy.copy_from(arena.view(frame)));
+            let old = self.pager.word_of(frame);
+            self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(copy));
+            self.pager.discard(old);
+        }
+    }
+
+    fn place_in_overflow(
+        &mut self,
+        home: &Home,
+        hash: u64,
+        record: &Record<'_>,
+        may_rebuild: bool,
+    ) {
+        let chain = self.pager.private_chain_frames(&home.side, home.run);
+        let rebuilt = chain.first().filter(|_| may_rebuild);
+        let placed = chain.iter().any(|&frame| self.pager.edit(frame).insert(hash, record))
+            || rebuilt.is_some_and(|&head| self.rebuild_head(home, head, hash, record));
+        if !placed {
+            let rest = self.pager.push_overflow(&home.side, home.run, |frame, of| {
+                of.fill(frame, &[(hash, *record)]).len()
+            });
+            assert_eq!(rest, 0, "an inline record fits an empty page");
+        }
+        let frame = self.pager.bucket_frame(&home.side, home.bucket);
+        let frame = frame.expect("a bucket overflows only when its page is full");
+        self.pager.edit(frame).note_overflow(hash);
+    }
+
+    /// Replaces the first page of a chain by one without dead bytes that holds the record as well.
+    fn rebuild_head(&mut self, home: &Home, head: u32, hash: u64, record: &Record<'_>) -> bool {
+        let view = self.pager.view(head);
+        let live = crate::page::live_len(view) + record.encoded_len();
+        // Only if it gains a good deal: else a full page is rebuilt for nothing again and again.
+        if live + view.len() / 8 > view.len() {
+            return false;
+        }
+        let seed = self.shared().parameters.hash_seed;
+        let of = PageOf {
+            kind: Which::Runs.kind(),
+            owner: home.run,
+            bucket_count: home.side.layout.bucket_count,
+        };
+        let (new, fits) = self.pager.new_frame_from(&[head], |new, sources| {
+            let source = sources.first().copied().expect("one source");
+            let mut kept: Vec<(u64, Record<'_>)> = records(source)
+                .map(|found| found.expect("the writer's own page is sound").2)
+                .map(|record| (super::record_hash(&record, seed), record))
+                .collect();
+            kept.push((hash, *record));
+            let fits = of.fill(new, &kept).is_empty();
+            new.set_next(source.word(crate::page::word::NEXT));
+            fits
+        });
+        if !fits {
+            self.pager.give_back_frame(new);
+            return false;
+        }
+        let old = self.pager.word_of(head);
+        self.pager.publish(&home.side, Which::Runs, home.run, Some(new));
+        self.pager.discard(old);
+        true
+    }
+}
+
+/// Whether a record of this length fits a page's free space as it is.
+fn has_room(view: View<'_>, len: usize) -> bool {
+    let cells_end = HEADER_SIZE + crate::page::cell_count(view) * LINE_SIZE;
+    crate::page::heap_start(view) >= cells_end + len
+}
