@@ -4,6 +4,12 @@ mod checksum;
 mod error;
 mod hash;
 mod log;
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+#[expect(unreachable_pub, reason = "with the feature it is the face of the module")]
+mod mutant;
 mod page;
 mod storage;
 
