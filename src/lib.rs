@@ -14,3 +14,22 @@ mod page;
 mod storage;
 
 pub use error::{Corruption, Error, Place, Promise, Result};
+
+#[cfg(feature = "simulation")]
+pub mod simulation {
+    //! A simulated disk that knows what a power cut may leave, for tests of crash safety.
+    //!
+    //! ```
+    //! use splitpoint::simulation::{SimulatedDisk, Volume};
+    //!
+    //! let disk = SimulatedDisk::new(1);
+    //! disk.set_live_bytes("/file", b"durable");
+    //! for image in disk.crash_images(disk.call_count(), 1, &Volume::default()) {
+    //!     let booted = SimulatedDisk::from_image(&image, 2);
+    //!     assert_eq!(booted.live_bytes("/file").as_deref(), Some(&b"durable"[..]));
+    //! }
+    //! ```
+    pub use crate::storage::simulated::{
+        CallKind, Choice, CrashImages, Fate, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume,
+    };
+}
