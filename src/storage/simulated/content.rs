@@ -23,7 +23,9 @@ struct Block {
 }
 
 impl Block {
-    const ZERO: Block = Block { bytes: [0; BLOCK_SIZE], digest: OnceLock::new() };
+    const fn zero() -> Block {
+        Block { bytes: [0; BLOCK_SIZE], digest: OnceLock::new() }
+    }
 
     /// A sum of the bytes; 0 for zeros, so that a hole and a block of zeros are equal.
     fn digest(&self) -> u64 {
@@ -142,7 +144,7 @@ impl Content {
             blocks.resize(index + 1, None);
         }
         let block = blocks.get_mut(index).expect("made long enough");
-        let block = Arc::make_mut(block.get_or_insert_with(|| Arc::new(Block::ZERO)));
+        let block = Arc::make_mut(block.get_or_insert_with(|| Arc::new(Block::zero())));
         block.digest = OnceLock::new();
         &mut block.bytes
     }
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn bytes_come_back_across_blocks() {
-        let bytes: Vec<u8> = (0..3 * BLOCK_SIZE).map(|i| (i % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * BLOCK_SIZE).map(|i| u8::try_from(i % 251).unwrap()).collect();
         let mut content = Content::of_bytes(&bytes);
         assert_eq!(content.to_bytes(), bytes);
         content.write(4000, &[0xff; 200]);
