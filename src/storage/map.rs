@@ -25,7 +25,7 @@ use crate::page::View;
 pub(crate) struct Map {
     start: NonNull<u8>,
     len: usize,
-    _owner: Arc<dyn Any + Send + Sync>,
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: rules 1 and 2: the bytes are only read, through atomics or once published.
@@ -48,7 +48,7 @@ impl Map {
         len: usize,
         owner: Arc<dyn Any + Send + Sync>,
     ) -> Map {
-        Map { start, len, _owner: owner }
+        Map { start, len, owner }
     }
 
     /// A window on the first `len` bytes of a file, which it must have: what it does not have is
@@ -89,6 +89,12 @@ impl Map {
         let start = NonNull::<u64>::dangling().cast::<u8>();
         // SAFETY: no byte is readable, and the address is aligned to 8 bytes.
         unsafe { Map::new(start, 0, Arc::new(())) }
+    }
+
+    /// Whether nobody else has a clone of it, and hence no view.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn is_unique(&mut self) -> bool {
+        Arc::get_mut(&mut self.owner).is_some()
     }
 
     /// Its length in bytes.

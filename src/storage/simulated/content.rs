@@ -16,6 +16,8 @@ pub(super) const SECTOR_SIZE: usize = 512;
 /// No simulated file is longer, so that a wild offset is an error and not a lack of memory.
 pub(super) const LEN_MAX: u64 = 1 << 36;
 
+static ZEROS: [u8; BLOCK_SIZE] = [0; BLOCK_SIZE];
+
 #[derive(Clone)]
 struct Block {
     bytes: [u8; BLOCK_SIZE],
@@ -164,21 +166,36 @@ impl Content {
         }
     }
 
-    /// Blocks that are not holes, by number.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (usize, &[u8; BLOCK_SIZE])> {
-        let bytes = |(index, block): (usize, &'_ Option<Arc<Block>>)| block.as_ref().map(|_| index);
-        let indexes: Vec<usize> = self.blocks.iter().enumerate().filter_map(bytes).collect();
-        indexes.into_iter().filter_map(|index| Some((index, self.block(index)?)))
+    /// The blocks that are not as in another content, by number, as far as this one's length.
+    pub(super) fn differing_blocks<'a>(
+        &'a self,
+        other: &'a Content,
+    ) -> impl Iterator<Item = (usize, &'a [u8; BLOCK_SIZE])> {
+        let end = usize::try_from(self.len).unwrap_or(usize::MAX).div_ceil(BLOCK_SIZE);
+        let end = end.min(self.blocks.len().max(other.blocks.len()));
+        (0..end).filter_map(move |index| {
+            let place = |content: &'a Content| content.blocks.get(index).and_then(Option::as_ref);
+            let bytes = |block: Option<&'a Arc<Block>>| block.map_or(&ZEROS, |block| &block.bytes);
+            match (place(self), place(other)) {
+                (Some(new), Some(old)) if Arc::ptr_eq(new, old) => None,
+                (None, None) => None,
+                (new, old) => (bytes(new) != bytes(old)).then_some((index, bytes(new))),
+            }
+        })
+    }
+
+    /// How many blocks it shares with another content.
+    pub(super) fn shared_count(&self, other: &Content) -> usize {
+        let same = |(one, two): &(&Option<Arc<Block>>, &Option<Arc<Block>>)| match (one, two) {
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        };
+        self.blocks.iter().zip(other.blocks.iter()).filter(same).count()
     }
 
     /// How many blocks are no holes.
     pub(super) fn block_count(&self) -> usize {
         self.blocks.iter().flatten().count()
-    }
-
-    /// The number of blocks, holes included, that it keeps track of.
-    pub(super) fn block_end(&self) -> usize {
-        self.blocks.len()
     }
 
     /// A sum of length and bytes; equal contents have equal ones.

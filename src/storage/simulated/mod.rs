@@ -14,7 +14,7 @@
 //! | `tear` | what is left of one write |
 //! | `durable` | the failure model: durable, pending and lost |
 //! | `image` | what a power cut left |
-//! | `live` | what the running system sees |
+//! | `live`, `mirror` | what the running system sees, and maps |
 //! | `fault`, `journal` | calls that fail; the list of calls |
 //! | `disk`, `file` | the faces: for tests, and for the layers above |
 //!
@@ -29,6 +29,7 @@ mod file;
 mod image;
 mod journal;
 mod live;
+mod mirror;
 mod rng;
 mod tear;
 #[cfg(test)]
