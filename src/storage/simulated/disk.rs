@@ -251,7 +251,8 @@ impl SimulatedDisk {
         number.map(|number| state.durable.unsynced(*number)).unwrap_or_default()
     }
 
-    /// Puts bytes in place behind everybody's back, durable at once; makes the file if need be.
+    /// Puts bytes in place behind everybody's back, durable at once; makes the file if need be. It
+    /// has a number as a call has, and no power cut before it knows of it.
     pub fn set_live_bytes(&self, path: impl AsRef<Path>, bytes: &[u8]) {
         let path: PathBuf = absolute(path.as_ref());
         let content = Content::of_bytes(bytes);

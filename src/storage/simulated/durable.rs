@@ -87,9 +87,20 @@ enum Standing {
 struct Inode {
     base: Content,
     ops: Vec<(Op, Standing)>,
+    /// The length if the next sync succeeds.
+    settled_len: u64,
 }
 
 impl Op {
+    /// The file's length after it, if it was `len`.
+    fn len_after(&self, len: u64) -> u64 {
+        match self {
+            Op::Write { .. } => len,
+            Op::Grow(grown) => len.max(*grown),
+            Op::SetLen(set) => *set,
+        }
+    }
+
     fn apply(&self, content: &mut Content, fate: Fate) {
         match self {
             _ if fate == Fate::Absent => {}
@@ -102,17 +113,14 @@ impl Op {
 
 impl Inode {
     fn push(&mut self, op: Op) {
+        self.settled_len = op.len_after(self.settled_len);
         self.ops.push((op, Standing::Pending));
     }
 
-    /// The length if the next sync succeeds.
-    fn settled_len(&self) -> u64 {
+    /// Reckons the length anew after operations were lost or settled.
+    fn reckon_len(&mut self) {
         let settled = self.ops.iter().filter(|(_, standing)| *standing != Standing::Lost);
-        settled.fold(self.base.len(), |len, (op, _)| match op {
-            Op::Write { .. } => len,
-            Op::Grow(grown) => len.max(*grown),
-            Op::SetLen(set) => *set,
-        })
+        self.settled_len = settled.fold(self.base.len(), |len, (op, _)| op.len_after(len));
     }
 
     /// Makes into durable bytes what no uncertain operation comes before.
@@ -177,6 +185,7 @@ impl Inode {
                 }
             }
         }
+        self.reckon_len();
         self.fold();
     }
 }
@@ -200,7 +209,7 @@ impl Durable {
             Change::Write { inode, offset, bytes } => {
                 let inode = self.inodes.entry(*inode).or_default();
                 let end = offset + bytes.len() as u64;
-                if end > inode.settled_len() {
+                if end > inode.settled_len {
                     inode.push(Op::Grow(end));
                 }
                 inode.push(Op::Write { offset: *offset, bytes: Arc::clone(bytes) });
@@ -219,7 +228,8 @@ impl Durable {
             }
             Change::Place { path, inode, content } => {
                 self.names.insert(path.clone(), *inode);
-                self.inodes.insert(*inode, Inode { base: content.clone(), ops: Vec::new() });
+                let (base, settled_len) = (content.clone(), content.len());
+                self.inodes.insert(*inode, Inode { base, ops: Vec::new(), settled_len });
             }
         }
     }
@@ -231,6 +241,7 @@ impl Durable {
                 *each = standing;
             }
         }
+        inode.reckon_len();
         inode.fold();
     }
 
