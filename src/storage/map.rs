@@ -11,8 +11,13 @@
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
 use std::any::Any;
+use std::fs::File;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use memmap2::MmapOptions;
 
 use crate::page::View;
 
@@ -21,7 +26,7 @@ use crate::page::View;
 pub(crate) struct Map {
     start: NonNull<u8>,
     len: usize,
-    _owner: Arc<dyn Any + Send + Sync>,
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: rules 1 and 2: the bytes are only read, through atomics or once published.
@@ -44,7 +49,53 @@ impl Map {
         len: usize,
         owner: Arc<dyn Any + Send + Sync>,
     ) -> Map {
-        Map { start, len, _owner: owner }
+        Map { start, len, owner }
+    }
+
+    /// A window on the first `len` bytes of a file, which it must have: what it does not have is
+    /// not readable, and touching that is SIGBUS (F9).
+    pub(crate) fn of_file(file: &File, len: u64) -> io::Result<Map> {
+        let too_long = |_| io::Error::new(io::ErrorKind::OutOfMemory, "larger than memory");
+        let len = usize::try_from(len).map_err(too_long)?;
+        if len == 0 {
+            return Ok(Map::empty());
+        }
+        if file.metadata()?.len() < len as u64 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file is shorter than what should be mapped",
+            ));
+        }
+        let mapping = Arc::new(MmapOptions::new().len(len).map_raw_read_only(file)?);
+        let start = NonNull::new(mapping.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a mapping of `len` bytes starts at a page, does not move, and ends when it is
+        // dropped, by its owner.
+        Ok(unsafe { Map::new(start, len, mapping) })
+    }
+
+    /// A window on the first `len` bytes of words in memory; `None` if there are fewer.
+    ///
+    /// Whoever shares the words writes to them as atomics only, so rule 2 holds for these too.
+    pub(crate) fn of_words(words: Arc<[AtomicU64]>, len: usize) -> Option<Map> {
+        if len > words.len().checked_mul(8)? {
+            return None;
+        }
+        let start = NonNull::from(&*words).cast::<u8>();
+        // SAFETY: the words stay where they are while `words` lives, and are aligned to 8 bytes.
+        Some(unsafe { Map::new(start, len, Arc::new(words)) })
+    }
+
+    /// A window on nothing.
+    fn empty() -> Map {
+        let start = NonNull::<u64>::dangling().cast::<u8>();
+        // SAFETY: no byte is readable, and the address is aligned to 8 bytes.
+        unsafe { Map::new(start, 0, Arc::new(())) }
+    }
+
+    /// Whether nobody else has a clone of it, and hence no view.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn is_unique(&mut self) -> bool {
+        Arc::get_mut(&mut self.owner).is_some()
     }
 
     /// Its length in bytes.

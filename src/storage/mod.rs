@@ -5,7 +5,11 @@
 //! which cannot map files), and, behind the feature `simulation`, a simulated disk that knows what
 //! a power cut could leave. Knows nothing of pages or of the log.
 
+pub(crate) mod disk;
 pub(crate) mod map;
+pub(crate) mod memory;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -80,7 +84,7 @@ pub(crate) trait StorageFile: Debug + Send + Sync {
     /// last success may be relied on (F7), and the call must not be repeated.
     fn sync_data(&self) -> io::Result<()>;
     /// Takes the lock without waiting, changing a held one; `false` if another holder is in the
-    /// way. It is held until the file is dropped.
+    /// way, and then what was held is still held. It is held until the file is dropped.
     fn try_lock(&self, kind: LockKind) -> io::Result<bool>;
     /// Which file this is.
     fn identity(&self) -> io::Result<FileIdentity>;
