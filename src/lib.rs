@@ -8,3 +8,4 @@ mod page;
 mod storage;
 
 pub use error::{Corruption, Error, Place, Promise, Result};
+pub use log::Lsn;
