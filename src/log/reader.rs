@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::record::{self, ALIGNMENT, Kind, Record, Salt};
 use super::segment::{BadHeader, HEADER_SIZE, Header, SEGMENT_SIZE_MAX};
-use super::{LogFiles, block_end, block_rest};
+use super::{BLOCK_LEN, BLOCK_SIZE, LogFiles, block_end, block_rest};
 use crate::error::{Error, Promise, Result};
 use crate::storage::{OpenMode, StorageFile};
 
@@ -17,6 +17,8 @@ use crate::storage::{OpenMode, StorageFile};
 const WINDOW_LEN: u64 = 256 << 10;
 /// How many times the length of a segment a search for records may sum, before it is given up.
 const SEARCH_BUDGET: u64 = 16;
+
+static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
 
 /// A segment that is being read.
 #[derive(Debug)]
@@ -154,6 +156,14 @@ impl Reader {
         let mut work = 0_u64;
         offset = offset.max(HEADER_SIZE).next_multiple_of(ALIGNMENT);
         while offset < self.end {
+            // A record begins in the block of its header, which is never all zeros. A segment is
+            // mostly zeros ahead.
+            if block_rest(offset) == 0
+                && self.bytes(offset, BLOCK_SIZE)?.is_some_and(|block| *block == ZEROS)
+            {
+                offset += BLOCK_SIZE;
+                continue;
+            }
             if let Some(candidate) = self.candidate_at(offset)?
                 && accept(&candidate)
             {
@@ -177,7 +187,7 @@ impl Reader {
 /// Bytes from `offset` to the end of its block: a whole block at a boundary.
 fn block_rest_or_whole(offset: u64) -> u64 {
     match block_rest(offset) {
-        0 => super::BLOCK_SIZE,
+        0 => BLOCK_SIZE,
         rest => rest,
     }
 }

@@ -160,9 +160,9 @@ fn live(seed: u64, steps: usize) -> Lsn {
 #[test]
 fn what_was_acknowledged_survives() {
     let mut commits = 0;
-    for seed in 1..=400 {
+    for seed in 1..=250 {
         println!("seed {seed}");
         commits += live(seed * 0x9e37_79b9, 120).0;
     }
-    assert!(commits > 5_000, "{commits}");
+    assert!(commits > 3_000, "{commits}");
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Rng, start};
-use super::round_trip::{SEGMENT, commit, flush, redo};
+use super::round_trip::{Commits, SEGMENT, commit, flush, redo};
 use crate::error::{Error, Promise};
 use crate::log::record::{self, Record, Salt};
 use crate::log::{Epoch, Log, LogStart, Lsn};
@@ -15,7 +15,7 @@ fn path(number: u64) -> PathBuf {
 
 /// A log over three segments and, if `rotated`, an empty fourth: durable groups of one to three
 /// commits. Returns its commits, and how many of them something later proves durable.
-fn sample(disk: &Disk, rotated: bool) -> (Vec<(Lsn, Vec<u8>)>, usize) {
+fn sample(disk: &Disk, rotated: bool) -> (Commits, usize) {
     let mut log = Log::create(disk.files(), start(), SEGMENT / 2).unwrap();
     let mut rng = Rng(21);
     let mut commits = Vec::new();
@@ -37,7 +37,7 @@ fn sample(disk: &Disk, rotated: bool) -> (Vec<(Lsn, Vec<u8>)>, usize) {
 }
 
 /// What is left of a sample must be a prefix that holds what is proven, or an error.
-fn check(disk: &Disk, sample: &(Vec<(Lsn, Vec<u8>)>, usize), what: &str) -> bool {
+fn check(disk: &Disk, sample: &(Commits, usize), what: &str) -> bool {
     let (commits, proven) = sample;
     match redo(&disk.files(), start()) {
         Ok((found, _)) => {
@@ -205,7 +205,7 @@ fn a_lost_header_before_records_is_an_error() {
 
 /// Two commits in one group; the crash keeps the second and tears the first; recovery drops both;
 /// a new first of the same length is written in the same place.
-fn phantom(epoch: Epoch) -> Vec<(Lsn, Vec<u8>)> {
+fn phantom(epoch: Epoch) -> Commits {
     let write = |epoch, commits: &[&[u8]]| {
         let disk = Disk::default();
         let begin = LogStart { epoch, ..start() };

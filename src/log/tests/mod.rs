@@ -1,5 +1,7 @@
 //! Tests of the log against a small disk of their own, which knows what a power cut could leave.
 
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
+
 mod crash;
 mod damage;
 mod disk;

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use super::disk::{Disk, Fault, Rng, start};
 use crate::error::Error;
-use crate::log::{BLOCK_SIZE, Log, LogEnd, LogFiles, LogStart, Lsn, read, survey};
+use crate::log::survey::LeftoverHeader;
+use crate::log::{
+    BLOCK_SIZE, Epoch, Leftover, Log, LogEnd, LogFiles, LogStart, Lsn, read, remove_segments,
+    survey,
+};
 
 pub(super) const SEGMENT: u64 = 32 << 10;
 
+/// Commits as redo hands them out.
+pub(super) type Commits = Vec<(Lsn, Vec<u8>)>;
+
 /// Everything that redo hands out.
-pub(super) fn redo(
-    files: &LogFiles,
-    start: LogStart,
-) -> Result<(Vec<(Lsn, Vec<u8>)>, LogEnd), Error> {
+pub(super) fn redo(files: &LogFiles, start: LogStart) -> Result<(Commits, LogEnd), Error> {
     let mut commits = Vec::new();
     let end = read(files, start, &mut |lsn, payload| {
         commits.push((lsn, payload.to_vec()));
@@ -262,4 +266,64 @@ fn survey_tells_litter_from_records() {
     let found = survey(&files, start().epoch).unwrap();
     let seen: Vec<_> = found.iter().map(|l| (l.number, l.header.is_some(), l.has_record)).collect();
     assert_eq!(seen[..3], [(1, true, true), (2, true, false), (3, false, false)]);
+}
+
+#[test]
+fn survey_sees_a_newer_epoch() {
+    let disk = Disk::default();
+    let files = disk.files();
+    let newer = Epoch { counter: 2, random: 9 };
+    let begin = LogStart { epoch: newer, segment: 5, lsn: Lsn(40) };
+    let mut log = Log::create(files.clone(), begin, SEGMENT).unwrap();
+    let leftover = |has_record| {
+        let header = Some(LeftoverHeader { epoch: newer, first_lsn: Lsn(40) });
+        vec![Leftover { number: 5, header, has_record }]
+    };
+    assert_eq!(survey(&files, start().epoch).unwrap(), leftover(false));
+    commit(&mut log, b"one");
+    flush(&mut log);
+    assert_eq!(survey(&files, start().epoch).unwrap(), leftover(true));
+    // Removing is done once it is durable, and may be done again.
+    remove_segments(&files, [5, 6]).unwrap();
+    remove_segments(&files, [5, 6]).unwrap();
+    assert_eq!(survey(&disk.power_cut(&mut Rng(1)).files(), newer).unwrap(), []);
+}
+
+#[test]
+fn only_what_is_before_is_recycled() {
+    let disk = Disk::default();
+    let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();
+    let mut starts = vec![start()];
+    for _ in 0..6 {
+        commit(&mut log, b"one");
+        flush(&mut log);
+        starts.push(log.rotate().unwrap());
+    }
+    assert_eq!(starts[6].segment, 7, "a segment without a commit is not left");
+    assert_eq!(log.live_len(), 6 * 8192 + 4096);
+    log.recycle_before(starts[4].segment).unwrap();
+    assert_eq!(log.live_len(), 2 * 8192 + 4096);
+    assert_eq!(redo(&disk.files(), starts[4]).unwrap().0.len(), 2);
+    assert!(redo(&disk.files(), starts[2]).is_err());
+    // Two for reuse, and the three that are needed.
+    assert_eq!(disk.names().len(), 5);
+    log.recycle_before(u64::MAX).unwrap();
+    assert_eq!(redo(&disk.files(), starts[6]).unwrap().0.len(), 0);
+    assert_eq!(disk.names().len(), 3);
+}
+
+#[test]
+fn a_failed_sync_of_a_ticket_refuses_the_other() {
+    let disk = Disk::default();
+    let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();
+    commit(&mut log, b"one");
+    let first = log.write(true).unwrap().unwrap();
+    commit(&mut log, b"two");
+    let second = log.write(true).unwrap().unwrap();
+    assert_eq!((first.lsn(), second.lsn()), (Lsn(1), Lsn(2)));
+    disk.fail_after(0, Fault::Eio);
+    assert!(matches!(first.sync(), Err(Error::Io { .. })));
+    // The system would report success now (F7).
+    assert!(matches!(second.sync(), Err(Error::Refused { .. })));
+    assert_eq!(log.durable_lsn(), Lsn(0));
 }
