@@ -206,6 +206,10 @@ fn a_full_disk_leaves_the_log_as_it_was() {
 fn the_last_room_is_used() {
     let disk = Disk::default();
     let mut log = Log::create(disk.files(), start(), 16 << 20).unwrap();
+    disk.set_room(Some(200 << 10));
+    // What a failed attempt has taken, others may need.
+    assert!(matches!(log.reserve(500_000), Err(Error::StorageFull { .. })));
+    assert_eq!(disk.used(), 64 << 10);
     disk.set_room(Some(80 << 10));
     // Doubling does not fit; what is needed does.
     commit(&mut log, &[1; 60_000]);
