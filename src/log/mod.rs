@@ -65,7 +65,7 @@ impl Lsn {
     /// The commit after this one.
     pub(crate) fn next(self) -> Lsn {
         // Commits are counted from 1, one at a time: 2^64 of them take longer than any machine
-        // lives; a start near the end, from a meta page, is refused by `Log::create` and `read`.
+        // lives; a start near the end, from a meta page, is refused by `LogStart::check`.
         Lsn(self.0.checked_add(1).expect("fewer than 2^64 commits"))
     }
 
@@ -94,6 +94,25 @@ pub(crate) struct LogStart {
     pub(crate) segment: u64,
     /// The first commit in it.
     pub(crate) lsn: Lsn,
+}
+
+/// A start whose LSN or segment is beyond it is nonsense, and counting on from it might overflow.
+const START_MAX: u64 = u64::MAX / 2;
+
+impl LogStart {
+    /// Meta pages come from files: what no writer writes is an error (I8).
+    fn check(&self, files: &LogFiles) -> Result<(), Error> {
+        for found in [self.segment, self.lsn.0] {
+            if found > START_MAX {
+                let place = (self.segment, 0);
+                return Err(files.corruption(place, Promise::LogStart, START_MAX, found).into());
+            }
+        }
+        match self.lsn.0 {
+            0 => Err(files.corruption((self.segment, 0), Promise::LogStart, 1, 0).into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whose log it is and where it lies.

@@ -20,9 +20,6 @@ use super::survey::numbers;
 use super::{LogFiles, LogStart, Lsn, block_end, block_rest};
 use crate::error::{Error, Promise, Result};
 
-/// A start beyond it is nonsense, and counting on from it might overflow.
-const LSN_START_MAX: u64 = u64::MAX / 2;
-
 /// Where the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogEnd {
@@ -61,13 +58,11 @@ pub(crate) fn read(
 
 /// Opens the segment that redo begins with, and checks that it is the one.
 fn open_first(files: &LogFiles, start: LogStart) -> Result<Reader> {
+    start.check(files)?;
     let number = start.segment;
     let corrupt = |promise, expected, found| -> Error {
         files.corruption((number, 0), promise, expected, found).into()
     };
-    if start.lsn.0 == 0 || start.lsn.0 > LSN_START_MAX {
-        return Err(corrupt(Promise::LogStart, LSN_START_MAX, start.lsn.0));
-    }
     let Some(mut reader) = Reader::open(files, number)? else {
         return Err(corrupt(Promise::LogPresent, 1, 0));
     };

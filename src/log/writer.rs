@@ -133,10 +133,10 @@ impl Log {
     /// its name, is durable when this returns. A file of that name must not exist.
     ///
     /// # Panics
-    /// If `segment_size` is not a multiple of 4096 from 8 KiB to 2 GiB, or `start` has LSN 0.
+    /// If `segment_size` is not a multiple of 4096 from 8 KiB to 2 GiB.
     pub(crate) fn create(files: LogFiles, start: LogStart, segment_size: u64) -> Result<Log> {
         assert!(segment::is_segment_size(segment_size), "segment size {segment_size}");
-        assert!(start.lsn.0 > 0, "commits are counted from 1");
+        start.check(&files)?;
         let salt = Salt::new(&files.file_id, start.epoch, start.segment);
         let syncs = Syncs { files, serial: Mutex::new(()), failure: OnceLock::new() };
         let mut log = Log {

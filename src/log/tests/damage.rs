@@ -167,12 +167,15 @@ fn the_log_must_be_there_whole_and_ours() {
         begin
     };
     expect(&disk, with(|s| s.segment = 0), Promise::LogPresent);
-    expect(&disk, with(|s| s.segment = u64::MAX), Promise::LogPresent);
+    expect(&disk, with(|s| s.segment = 9), Promise::LogPresent);
+    expect(&disk, with(|s| s.segment = u64::MAX), Promise::LogStart);
     expect(&disk, with(|s| s.lsn = Lsn(0)), Promise::LogStart);
     expect(&disk, with(|s| s.lsn = Lsn(2)), Promise::LogStart);
     expect(&disk, with(|s| s.lsn = Lsn(u64::MAX)), Promise::LogStart);
     expect(&disk, with(|s| s.epoch.counter = 2), Promise::LogOwner);
     expect(&disk, with(|s| s.epoch.random = 2), Promise::LogOwner);
+    let error = Log::create(disk.files(), with(|s| s.lsn = Lsn(u64::MAX)), SEGMENT).unwrap_err();
+    assert!(matches!(&error, Error::Corruption(c) if c.promise == Promise::LogStart), "{error}");
     // A segment in the middle of a chain begins nothing.
     expect(&disk, with(|s| (s.segment, s.lsn) = (2, Lsn(5))), Promise::LogStart);
     let mut files = disk.files();
