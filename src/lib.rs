@@ -37,3 +37,4 @@ pub mod simulation {
         CallKind, Choice, CrashImages, Fate, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume,
     };
 }
+pub use log::Lsn;

@@ -1,0 +1,8 @@
+//! Tests of the log against a small disk of their own, which knows what a power cut could leave.
+
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
+
+mod crash;
+mod damage;
+mod disk;
+mod round_trip;

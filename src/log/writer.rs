@@ -1,0 +1,449 @@
+//! [`Log`]: append, write, sync, rotate. The part that can run out of disk is in `room`.
+//!
+//! ```text
+//!   reserve ── append ──> buffer ── write ──> file ── sync ──> durable ── synced
+//!   (can fail)  (cannot)           (L5)             (L5, outside any lock)
+//! ```
+//!
+//! One owner, who holds a lock around every call but [`SyncTicket::sync`]. Does not know when a
+//! commit may be acknowledged: the owner asks the ticket.
+
+use std::collections::VecDeque;
+use std::mem::take;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::record::{self, CUT_MIN, Kind, Record, Salt};
+use super::segment::{self, Header};
+use super::{BLOCK_LEN, Epoch, LogFiles, LogStart, Lsn, block_rest};
+use crate::error::{Error, Result};
+use crate::storage::StorageFile;
+
+/// A buffer that grew beyond this is given back when it is empty.
+const BUFFER_KEPT: usize = 4 << 20;
+
+/// A segment that is being written, holds commits that redo needs, or is prepared to.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) file: Arc<dyn StorageFile>,
+    /// Its file has bytes up to here, and may be written to without growing.
+    pub(super) capacity: u64,
+    /// Bytes appended to it, once it is no longer the one that is appended to.
+    pub(super) len: u64,
+}
+
+/// Where in the buffer the bytes of the next segment begin.
+#[derive(Debug, Clone, Copy)]
+struct Break {
+    at: usize,
+    first_lsn: Lsn,
+    first_fragment: u32,
+}
+
+/// Syncs, one at a time, and whether a write or sync ever failed.
+///
+/// The operating system reports a failed sync to one caller only (F7). Were a ticket's sync and a
+/// rollover's to run at once, the one could swallow the other's failure.
+#[derive(Debug)]
+pub(super) struct Syncs {
+    pub(super) files: LogFiles,
+    serial: Mutex<()>,
+    failure: OnceLock<String>,
+}
+
+impl Syncs {
+    /// L5: an error once something has failed.
+    fn check(&self) -> Result<()> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(cause) => {
+                Err(Error::Refused { path: self.files.path.clone(), cause: cause.clone() })
+            }
+        }
+    }
+
+    /// Notes the failure; from now on everything is refused.
+    pub(super) fn fail(&self, error: Error) -> Error {
+        // The first failure is the cause; later ones follow from it.
+        let _ = self.failure.set(error.to_string());
+        error
+    }
+
+    fn sync(&self, file: &dyn StorageFile, segment: u64) -> Result<()> {
+        let _one = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        file.sync_data()
+            .map_err(|e| self.fail(Error::io("sync", &self.files.segment_path(segment), e)))
+    }
+}
+
+/// A sync that is due: everything up to its LSN has been written and not yet synced.
+#[derive(Debug)]
+#[must_use = "what was written is not durable before the sync"]
+pub(crate) struct SyncTicket {
+    file: Arc<dyn StorageFile>,
+    segment: u64,
+    lsn: Lsn,
+    syncs: Arc<Syncs>,
+}
+
+impl SyncTicket {
+    /// Syncs, and returns the last commit that is now durable, for [`Log::synced`]. Needs no lock.
+    /// After a failure the log refuses everything.
+    pub(crate) fn sync(self) -> Result<Lsn> {
+        self.syncs.sync(&*self.file, self.segment)?;
+        Ok(self.lsn)
+    }
+
+    /// The last commit that the sync makes durable.
+    pub(crate) fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+}
+
+/// The log of a data file that is open for writing.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(super) syncs: Arc<Syncs>,
+    epoch: Epoch,
+    pub(super) segment_size: u64,
+    /// The segments that redo may need, oldest first; the last is the one being written.
+    pub(super) live: VecDeque<Segment>,
+    /// The segments after it: prepared, not yet begun on disk. As many as there are breaks are
+    /// appended to already, in memory.
+    pub(super) prepared: VecDeque<Segment>,
+    /// Segments that nobody needs, under their old names, kept for reuse.
+    pub(super) spares: Vec<Segment>,
+    /// Where in the segment being written the buffer begins: a block boundary (L2).
+    written: u64,
+    /// What is appended and not written.
+    buffer: Vec<u8>,
+    breaks: VecDeque<Break>,
+    /// Where in the last segment the next byte is appended.
+    pub(super) offset: u64,
+    /// The capacity of that segment.
+    pub(super) capacity: u64,
+    salt: Salt,
+    next_lsn: Lsn,
+    durable_lsn: Lsn,
+}
+
+impl Log {
+    /// Begins a log at `start`, whose epoch was never used before (C5). Its first segment, with
+    /// its name, is durable when this returns. A file of that name must not exist.
+    ///
+    /// # Panics
+    /// If `segment_size` is not a multiple of 4096 from 8 KiB to 2 GiB.
+    pub(crate) fn create(files: LogFiles, start: LogStart, segment_size: u64) -> Result<Log> {
+        assert!(segment::is_segment_size(segment_size), "segment size {segment_size}");
+        start.check(&files)?;
+        let salt = Salt::new(&files.file_id, start.epoch, start.segment);
+        let syncs = Syncs { files, serial: Mutex::new(()), failure: OnceLock::new() };
+        let mut log = Log {
+            syncs: Arc::new(syncs),
+            epoch: start.epoch,
+            segment_size,
+            live: VecDeque::new(),
+            prepared: VecDeque::new(),
+            spares: Vec::new(),
+            written: segment::HEADER_SIZE,
+            buffer: Vec::new(),
+            breaks: VecDeque::new(),
+            offset: segment::HEADER_SIZE,
+            capacity: 0,
+            salt,
+            next_lsn: start.lsn,
+            durable_lsn: start.lsn.previous(),
+        };
+        log.prepare(start.segment)?;
+        log.begin_segment(start.lsn, 0)?;
+        Ok(log)
+    }
+
+    /// Appends a commit, in memory. [`Log::reserve`] must have been called for it.
+    pub(crate) fn append(&mut self, payload: &[u8]) -> Lsn {
+        self.append_parts(&[payload])
+    }
+
+    /// Appends a commit whose payload is `parts` one after the other, in memory. [`Log::reserve`]
+    /// must have been called for it.
+    ///
+    /// # Panics
+    /// If the room was not reserved.
+    pub(crate) fn append_parts(&mut self, parts: &[&[u8]]) -> Lsn {
+        let lsn = self.next_lsn;
+        let mut left: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let mut source = Source { parts, front: &[] };
+        let mut fragment = 0;
+        loop {
+            self.find_place(lsn, fragment);
+            let room = self.segment_size - self.offset - record::HEADER_SIZE;
+            let len = left.min(room);
+            let kind = if len == left { Kind::Last } else { Kind::Part };
+            self.push_record(lsn, len, fragment, kind, &mut source);
+            if kind == Kind::Last {
+                break;
+            }
+            left -= len;
+            fragment += 1;
+        }
+        assert!(self.offset <= self.capacity, "append without reserve");
+        self.next_lsn = lsn.next();
+        lsn
+    }
+
+    /// Moves to where a record may begin; into the next segment if it may not in this one.
+    fn find_place(&mut self, lsn: Lsn, fragment: u32) {
+        if block_rest(self.offset) < record::HEADER_SIZE {
+            self.pad_block();
+        }
+        if self.segment_size - self.offset >= CUT_MIN {
+            return;
+        }
+        // L3: the old segment ends with a whole block.
+        self.pad_block();
+        assert!(self.offset == self.segment_size, "a segment ends at a block boundary");
+        self.finish_tail();
+        self.breaks.push_back(Break {
+            at: self.buffer.len(),
+            first_lsn: lsn,
+            first_fragment: fragment,
+        });
+        let index = self.breaks.len() - 1;
+        let tail = self.prepared.get(index).expect("append without reserve");
+        self.salt = Salt::new(&self.syncs.files.file_id, self.epoch, tail.number);
+        self.capacity = tail.capacity;
+        self.offset = segment::HEADER_SIZE;
+    }
+
+    /// Fills the block: the rest is a padding record, or, where none fits, zeros.
+    fn pad_block(&mut self) {
+        let rest = block_rest(self.offset);
+        if rest < record::HEADER_SIZE {
+            let len = self.buffer.len() + usize::try_from(rest).expect("less than a block");
+            self.buffer.resize(len, 0);
+            self.offset += rest;
+        } else {
+            const ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
+            let mut zeros = Source { parts: &[&ZEROS], front: &[] };
+            let len = rest - record::HEADER_SIZE;
+            self.push_record(self.next_lsn, len, 0, Kind::Padding, &mut zeros);
+        }
+    }
+
+    /// Puts a record at the end of the buffer.
+    fn push_record(
+        &mut self,
+        lsn: Lsn,
+        len: u64,
+        fragment: u32,
+        kind: Kind,
+        source: &mut Source<'_>,
+    ) {
+        let start = self.buffer.len();
+        let durable_lsn = self.durable_lsn;
+        let len = u32::try_from(len).expect("a record fits its segment");
+        let record = Record { len, lsn, durable_lsn, fragment, kind };
+        record.encode(&mut self.buffer);
+        source.copy(len as usize, &mut self.buffer);
+        record::seal(self.buffer.get_mut(start..).expect("it was appended"), self.salt);
+        let end = (self.buffer.len() - start).next_multiple_of(record::ALIGNMENT_LEN);
+        self.buffer.resize(start + end, 0);
+        self.offset += end as u64;
+    }
+
+    /// Writes what is buffered. If `durable`, all of it, ending with a whole block, and returns
+    /// the sync that is due, if one is; else whole blocks only: the rest stays in the buffer.
+    ///
+    /// Where commits go on into a next segment, the old one is synced here (L3).
+    pub(crate) fn write(&mut self, durable: bool) -> Result<Option<SyncTicket>> {
+        self.syncs.check()?;
+        let last = self.next_lsn.previous();
+        if durable && self.durable_lsn < last {
+            self.pad_block_if_begun();
+        }
+        let mut begin = 0;
+        for next in take(&mut self.breaks) {
+            begin = self.write_buffer(begin, next.at)?;
+            let current = self.live.back().expect("a log has a segment");
+            self.syncs.sync(&*current.file, current.number)?;
+            // All commits that end before the one that the next segment begins or goes on with.
+            self.durable_lsn = self.durable_lsn.max(next.first_lsn.previous());
+            self.begin_segment(next.first_lsn, next.first_fragment)?;
+            self.written = segment::HEADER_SIZE;
+        }
+        let rest = self.buffer.len() - begin;
+        let whole = rest - rest % BLOCK_LEN;
+        // L2: a durable write was padded above, so that it is all whole blocks.
+        begin = self.write_buffer(begin, begin + whole)?;
+        self.buffer.drain(..begin);
+        if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_KEPT {
+            self.buffer = Vec::new();
+        }
+        let current = self.live.back().expect("a log has a segment");
+        let due = durable && self.durable_lsn < last;
+        Ok(due.then(|| SyncTicket {
+            file: current.file.clone(),
+            segment: current.number,
+            lsn: last,
+            syncs: self.syncs.clone(),
+        }))
+    }
+
+    fn pad_block_if_begun(&mut self) {
+        if block_rest(self.offset) > 0 {
+            self.pad_block();
+        }
+    }
+
+    /// Writes the buffer's bytes from `begin` to `end`, behind what is written; returns `end`.
+    fn write_buffer(&mut self, begin: usize, end: usize) -> Result<usize> {
+        if begin < end {
+            let current = self.live.back().expect("a log has a segment");
+            let bytes = self.buffer.get(begin..end).expect("within the buffer");
+            current.file.write_all_at(bytes, self.written).map_err(|e| {
+                self.syncs.fail(Error::io(
+                    "write",
+                    &self.syncs.files.segment_path(current.number),
+                    e,
+                ))
+            })?;
+            self.written += (end - begin) as u64;
+        }
+        Ok(end)
+    }
+
+    /// Makes the first prepared segment the one that is written: its header and its name are
+    /// durable when this returns (L3).
+    fn begin_segment(&mut self, first_lsn: Lsn, first_fragment: u32) -> Result<()> {
+        let segment = self.prepared.pop_front().expect("a segment is prepared");
+        let files = &self.syncs.files;
+        let header = Header {
+            file_id: files.file_id,
+            epoch: self.epoch,
+            segment: segment.number,
+            first_lsn,
+            first_fragment,
+            segment_size: self.segment_size,
+        };
+        segment
+            .file
+            .write_all_at(&header.encode(), 0)
+            .map_err(|e| Error::io("write", &files.segment_path(segment.number), e))
+            .map_err(|e| self.syncs.fail(e))?;
+        self.syncs.sync(&*segment.file, segment.number)?;
+        files.sync_dir().map_err(|e| self.syncs.fail(e))?;
+        if self.breaks.is_empty() {
+            self.capacity = segment.capacity;
+        }
+        self.live.push_back(segment);
+        Ok(())
+    }
+
+    /// Notes that everything up to `lsn` is durable: records appended from now on say so (L4).
+    pub(crate) fn synced(&mut self, lsn: Lsn) {
+        assert!(lsn < self.next_lsn, "what was never appended is not durable");
+        self.durable_lsn = self.durable_lsn.max(lsn);
+    }
+
+    /// Goes on in a next segment, and returns where redo begins if everything before is applied:
+    /// the `C` of a checkpoint. A full disk leaves the log as it was.
+    ///
+    /// # Panics
+    /// If something appended is not written, synced and noted by [`Log::synced`].
+    pub(crate) fn rotate(&mut self) -> Result<LogStart> {
+        self.syncs.check()?;
+        assert!(self.buffer.is_empty() && self.breaks.is_empty(), "rotate before write");
+        assert!(self.durable_lsn == self.next_lsn.previous(), "rotate before sync");
+        // A segment without a commit begins at the next one already.
+        if self.offset > segment::HEADER_SIZE {
+            if self.prepared.is_empty() {
+                self.prepare_next()?;
+            }
+            self.finish_tail();
+            self.begin_segment(self.next_lsn, 0)?;
+            self.written = segment::HEADER_SIZE;
+            self.offset = segment::HEADER_SIZE;
+        }
+        let number = self.live.back().expect("a log has a segment").number;
+        self.salt = Salt::new(&self.syncs.files.file_id, self.epoch, number);
+        Ok(LogStart { epoch: self.epoch, segment: number, lsn: self.next_lsn })
+    }
+
+    /// Notes how many bytes the segment that is appended to has got.
+    fn finish_tail(&mut self) {
+        let offset = self.offset;
+        self.tail().len = offset;
+    }
+
+    /// The segment that is appended to.
+    pub(super) fn tail(&mut self) -> &mut Segment {
+        match self.breaks.len().checked_sub(1) {
+            None => self.live.back_mut(),
+            Some(index) => self.prepared.get_mut(index),
+        }
+        .expect("a log has a segment")
+    }
+
+    /// How many prepared segments are appended to.
+    pub(super) fn begun_count(&self) -> usize {
+        self.breaks.len()
+    }
+
+    /// An error once a write or sync has failed.
+    pub(super) fn check(&self) -> Result<()> {
+        self.syncs.check()
+    }
+
+    /// The LSN that the next commit will get.
+    pub(crate) fn next_lsn(&self) -> Lsn {
+        self.next_lsn
+    }
+
+    /// The last commit known durable.
+    pub(crate) fn durable_lsn(&self) -> Lsn {
+        self.durable_lsn
+    }
+
+    /// Bytes that are appended and not written.
+    pub(crate) fn buffered_len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Bytes of log that redo would read: for the log's budget.
+    pub(crate) fn live_len(&self) -> u64 {
+        self.len_since(0)
+    }
+
+    /// Bytes of log from the segment of that number on.
+    pub(crate) fn len_since(&self, segment: u64) -> u64 {
+        let begun = self.prepared.iter().take(self.breaks.len());
+        let finished = self.live.iter().chain(begun).filter(|s| s.number >= segment);
+        // The length of the last, 0 until it is finished, is the offset.
+        finished.map(|s| s.len).sum::<u64>() + self.offset
+    }
+}
+
+/// What is left of a payload in parts.
+struct Source<'a> {
+    parts: &'a [&'a [u8]],
+    front: &'a [u8],
+}
+
+impl Source<'_> {
+    /// Moves `len` bytes to the end of `buffer`.
+    #[inline]
+    fn copy(&mut self, mut len: usize, buffer: &mut Vec<u8>) {
+        while len > 0 {
+            if let Some((head, rest)) = self.front.split_at_checked(len) {
+                buffer.extend_from_slice(head);
+                self.front = rest;
+                return;
+            }
+            buffer.extend_from_slice(self.front);
+            len -= self.front.len();
+            let (front, parts) = self.parts.split_first().expect("the parts have the length");
+            (self.front, self.parts) = (front, parts);
+        }
+    }
+}
