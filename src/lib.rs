@@ -3,6 +3,7 @@
 mod checksum;
 mod error;
 mod hash;
+mod index;
 mod layout;
 mod log;
 #[cfg(feature = "mutants")]
@@ -37,4 +38,5 @@ pub mod simulation {
         CallKind, Choice, CrashImages, Fate, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume,
     };
 }
+pub use index::{Batch, Cursor, Durability, Index, Iter, Options, Stats, Value};
 pub use log::Lsn;

@@ -58,7 +58,7 @@ const BLOCK_LEN: usize = 4096;
 ///
 /// It has meaning for the life of one open handle; the next handle counts on from wherever
 /// recovery ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Lsn(pub u64);
 
 impl Lsn {

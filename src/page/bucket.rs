@@ -304,7 +304,13 @@ impl PageOf {
         records: &[(u64, Record<'r>)],
     ) -> Vec<(u64, Record<'r>)> {
         let bytes = records.iter().map(|(_, record)| record.encoded_len()).sum();
-        let cells = suitable_cell_count(frame.view().len(), records.len(), bytes);
+        let page_size = frame.view().len();
+        let suitable = suitable_cell_count(page_size, records.len(), bytes);
+        // Cells that are only convenient must not take the room that a record needs.
+        let cells = match (page_size - HEADER_SIZE).checked_sub(bytes) {
+            Some(free) => suitable.min(free / LINE_SIZE).max(1),
+            None => suitable,
+        };
         self.fill_with(frame, cells, records)
     }
 

@@ -39,9 +39,64 @@ pub(crate) struct Persisted {
     pub(super) used: PageSet,
     /// The generation in each meta slot, 0 for a slot that is not whole.
     pub(super) slots: [u64; META_SLOTS],
+    /// Leaves to write anew though nothing in them changes, to move them down.
+    pub(super) moving: Moving,
+}
+
+/// Leaves of trees.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moving {
+    trees: BTreeMap<(u64, Which), BTreeSet<usize>>,
+    bitmap: BTreeSet<usize>,
 }
 
 impl Persisted {
+    /// Where redo begins, or would.
+    pub(crate) fn log(&self) -> LogPosition {
+        self.meta.log
+    }
+
+    /// The meta page as it was written last.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub(crate) fn page_count(&self) -> u64 {
+        self.meta.page_count
+    }
+
+    /// Pages that are not free, and the ones that the directory's size asks for.
+    pub(crate) fn live_page_count(&self) -> u64 {
+        self.used.len()
+    }
+
+    /// Whether nodes wait to be moved.
+    pub(crate) fn is_moving(&self) -> bool {
+        !self.moving.trees.is_empty() || !self.moving.bitmap.is_empty()
+    }
+
+    /// Lets the next checkpoint write the nodes at or above this page anew.
+    pub(crate) fn move_nodes_from(&mut self, first: u64) {
+        let moved = |pointer| page_of(pointer) >= first;
+        self.moving.bitmap = self.bitmap.leaves_through(&moved);
+        let trees = self.trees.iter().map(|(id, tree)| (*id, tree.leaves_through(&moved)));
+        self.moving.trees = trees.filter(|(_, leaves)| !leaves.is_empty()).collect();
+    }
+
+    /// Makes the meta page durable anew, over the oldest slot: what was seen at open may be in the
+    /// cache only, and only a durable meta page says which pages are free (C4).
+    pub(crate) fn renew(&mut self, shared: &Shared) -> Result<()> {
+        self.write_meta(shared)?;
+        shared.file.sync_data().map_err(|e| Error::io("sync", &shared.path, e))
+    }
+
+    /// Says in a meta page that there is a log, which is durable by now.
+    pub(crate) fn announce_log(&mut self, log: LogPosition, shared: &Shared) -> Result<()> {
+        self.meta.clean = false;
+        self.meta.log = log;
+        self.renew(shared).inspect_err(|error| shared.refuse(error))
+    }
+
     /// Writes the meta page anew over the oldest slot, as the next generation. Not yet synced.
     pub(super) fn write_meta(&mut self, shared: &Shared) -> Result<()> {
         self.meta.generation += 1;
@@ -276,6 +331,12 @@ impl Checkpoint {
         self.new
     }
 
+    /// Bytes that it wrote to the file, but for the meta page.
+    pub(crate) fn written_len(&self) -> u64 {
+        let pages: u64 = self.taken.iter().map(|run| run.count).sum();
+        pages * self.shared.parameters.page_size as u64
+    }
+
     /// The meta page that it wrote.
     pub(crate) fn meta(&self) -> &Meta {
         &self.new.meta
@@ -318,6 +379,7 @@ impl Checkpoint {
         }
         let page_size = self.shared.parameters.page_size;
         let live: BTreeSet<u64> = self.sides.iter().map(|(id, _)| *id).collect();
+        let moving = std::mem::take(&mut self.new.moving.trees);
         let mut nodes = FileNodes::new(&self.shared, self.old.meta.generation + 1, &mut self.taken);
         // The sides that a sweep has left behind.
         self.new.trees.retain(|(side, _), tree| {
@@ -334,9 +396,9 @@ impl Checkpoint {
                 let tree = self.new.trees.entry((id, which)).or_insert_with(|| {
                     Tree::new(Kind::Directory, layout.bucket_count, page_size, len)
                 });
-                if let Some(changes) = by_tree.get(&(id, which)) {
-                    tree.update(changes, &mut nodes)?;
-                }
+                let changes = by_tree.remove(&(id, which)).unwrap_or_default();
+                let none = BTreeSet::new();
+                tree.update(&changes, moving.get(&(id, which)).unwrap_or(&none), &mut nodes)?;
             }
         }
         let freed = std::mem::take(&mut nodes.freed);
@@ -382,7 +444,9 @@ impl Checkpoint {
             } else {
                 let changed = changed_leaves(self.old.used.words(), used.words(), width, all.end);
                 let new = (0..all.end).skip(tree.leaf_count());
-                let leaves: BTreeSet<usize> = changed.into_iter().chain(new).collect();
+                let moving = self.new.moving.bitmap.iter().copied().filter(|leaf| *leaf < all.end);
+                let leaves: BTreeSet<usize> =
+                    changed.into_iter().chain(new).chain(moving).collect();
                 tree.resize(len);
                 let old_pages = tree.pages_to_free(&leaves);
                 (leaves, old_pages)
@@ -414,6 +478,7 @@ impl Checkpoint {
         self.new.bitmap = tree;
         self.fill_meta(page_count, &used);
         self.new.used = used;
+        self.new.moving.bitmap.clear();
         Ok(())
     }
 

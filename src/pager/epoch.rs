@@ -14,11 +14,16 @@
 //!    its successor retires, or with the `Published`.
 //! 3. The pin that a load borrows is of the collector that the pointer's retirement goes through:
 //!    `Published::load` takes the epoch's own pin, and an index has one epoch.
+//! 4. The bytes of a [`PinnedBytes`] had the lifetime of a borrow of its pin, in a function that
+//!    could be called with any such lifetime: so they are good for as long as the pin is held,
+//!    wherever it is moved to.
 //!
 //! Knows nothing of pages: what to do with garbage is in the function that is retired.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,12 +38,12 @@ const ENTRIES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Epoch {
     collector: Collector,
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<Outstanding>>,
 }
 
 /// Retired and not yet run, by number.
 #[derive(Debug, Default)]
-struct Held {
+struct Outstanding {
     next: u64,
     by_number: BTreeMap<u64, (Instant, u64)>,
 }
@@ -46,6 +51,31 @@ struct Held {
 /// Keeps what a reader may see as it is.
 pub(crate) struct Pin<'a> {
     _guard: LocalGuard<'a>,
+}
+
+/// Bytes that were found under a pin, together with it.
+pub(crate) struct PinnedBytes<'e> {
+    start: NonNull<u8>,
+    len: usize,
+    _pin: Pin<'e>,
+}
+
+impl Deref for PinnedBytes<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: rule 4: the pin is still held.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// What a search under a pin found.
+pub(crate) enum Held<'p, O> {
+    /// Bytes that stay as they are while the pin is held.
+    Pinned(&'p [u8]),
+    /// Something that needs no pin.
+    Owned(O),
 }
 
 struct Deferred(Box<dyn FnOnce() + Send>);
@@ -59,6 +89,21 @@ impl Epoch {
     #[inline]
     pub(crate) fn pin(&self) -> Pin<'_> {
         Pin { _guard: self.collector.enter() }
+    }
+
+    /// Pins, searches, and keeps the pin with the bytes that were found, if they need it.
+    #[inline]
+    pub(crate) fn hold<'e, O, E>(
+        &'e self,
+        search: impl for<'p> FnOnce(&'p Pin<'e>) -> Result<Option<Held<'p, O>>, E>,
+    ) -> Result<Option<Result<PinnedBytes<'e>, O>>, E> {
+        let pin = self.pin();
+        let (start, len) = match search(&pin)? {
+            None => return Ok(None),
+            Some(Held::Owned(owned)) => return Ok(Some(Err(owned))),
+            Some(Held::Pinned(bytes)) => (NonNull::from(bytes).cast(), bytes.len()),
+        };
+        Ok(Some(Ok(PinnedBytes { start, len, _pin: pin })))
     }
 
     /// Runs `free` when every pin that is held now is gone; at once if there is none. `bytes` is

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) use arena::Arena;
 pub(crate) use checkpoint::{Checkpoint, Persisted, Progress};
 pub(crate) use edit::Pager;
-pub(crate) use epoch::{Epoch, Pin, Published};
+pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
 pub(crate) use recovery::{MetaPages, Opened, Reading, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};

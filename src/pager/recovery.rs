@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::checkpoint::{Persisted, bucket_count_max, read_node};
+use super::checkpoint::{Moving, Persisted, bucket_count_max, read_node};
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
@@ -211,7 +211,8 @@ pub(crate) fn open(
     *shared.space() = Space::new(used.clone());
     shared.state.replace(&shared.epoch, state.clone());
     let pager = Pager::new(shared, state, meta.counts, meta.metadata.clone());
-    let persisted = Persisted { meta, trees, bitmap, used, slots: pages.slots };
+    let slots = pages.slots;
+    let persisted = Persisted { meta, trees, bitmap, used, slots, moving: Moving::default() };
     Ok(Opened { pager, persisted })
 }
 

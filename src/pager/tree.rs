@@ -136,10 +136,12 @@ impl Tree {
         }
     }
 
-    /// Changes words of a directory. A directory's page of zeros is not kept.
+    /// Changes words of a directory, and writes some leaves anew in any case. A directory's page
+    /// of zeros is not kept.
     pub(crate) fn update(
         &mut self,
         changes: &BTreeMap<u64, u64>,
+        anew: &BTreeSet<usize>,
         nodes: &mut dyn Nodes,
     ) -> Result<()> {
         let mut by_leaf: BTreeMap<usize, Vec<(usize, u64)>> = BTreeMap::new();
@@ -147,6 +149,9 @@ impl Tree {
             assert!(index < self.len);
             let (leaf, at) = (index / self.words_per_page, index % self.words_per_page);
             by_leaf.entry(as_usize(leaf)).or_default().push((as_usize(at), word));
+        }
+        for &leaf in anew {
+            by_leaf.entry(leaf).or_default();
         }
         for (&leaf, leaf_changes) in &by_leaf {
             let node = self.node(0, leaf);
@@ -307,7 +312,7 @@ mod tests {
                     let word = if round % 3 == 0 { 0 } else { state };
                     changes.insert((state >> 20) % len, word);
                 }
-                tree.update(&changes, &mut heap).unwrap();
+                tree.update(&changes, &BTreeSet::new(), &mut heap).unwrap();
                 model.extend(changes);
                 model.retain(|_, word| *word != 0);
                 let mut loaded = Tree::new(Kind::Directory, 9, 4096, len);

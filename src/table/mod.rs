@@ -6,6 +6,7 @@
 //! nothing of files or of the log.
 
 pub(crate) mod check;
+mod compact;
 pub(crate) mod get;
 pub(crate) mod operation;
 pub(crate) mod resize;

@@ -37,6 +37,18 @@ impl<'a> Operation<'a> {
         }
     }
 
+    /// Its key and its value, empty where it has none.
+    pub(crate) fn key_and_value(self) -> (&'a [u8], &'a [u8]) {
+        let (_, key, value) = self.parts();
+        (key, value)
+    }
+
+    /// Bytes that it takes in a payload.
+    pub(crate) fn len(self) -> usize {
+        let (_, key, value) = self.parts();
+        HEADER_SIZE + key.len() + value.len()
+    }
+
     /// The header that goes before key and value. Lengths were checked before.
     pub(crate) fn header(self) -> [u8; HEADER_SIZE] {
         let (kind, key, value) = self.parts();

@@ -128,9 +128,10 @@ impl Table {
         }
     }
 
-    /// Whether a sweep is on its way.
-    pub(crate) fn is_sweeping(&self) -> bool {
-        self.pager.state().next.is_some()
+    /// Whether [`Table::settle`] has something to do.
+    pub(crate) fn wants_settling(&self) -> bool {
+        let state = self.pager.state();
+        state.next.is_some() || (state.current.layout.bucket_count > 1 && !self.is_above(LOW_FILL))
     }
 
     fn move_run(&mut self) -> Result<()> {
@@ -233,4 +234,12 @@ fn grown(current: Layout) -> u64 {
         RUN_BUCKETS..1024 => (count * 3).div_ceil(2),
         _ => (count * 5).div_ceil(4),
     }
+}
+
+/// Buckets for this many records of this many bytes of key and value.
+pub(crate) fn buckets_for(records: u64, record_len: u64, page_size: usize) -> u64 {
+    let slot_len = (LINE_SIZE as u64).div_ceil(CELL_SLOTS as u64 - 3) + 3;
+    let len = records.saturating_mul(record_len.saturating_add(slot_len));
+    let payload = (page_size - HEADER_SIZE) as u64 * TARGET_FILL / 100;
+    len.div_ceil(payload).max(1)
 }

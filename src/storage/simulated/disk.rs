@@ -18,9 +18,15 @@ use super::rng::Rng;
 ///
 /// Paths start at its own root, and every folder exists. Two runs of the same calls on disks of
 /// the same seed are equal in everything.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
+}
+
+impl std::fmt::Debug for SimulatedDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimulatedDisk").finish_non_exhaustive()
+    }
 }
 
 /// All that a disk is.

@@ -1,0 +1,193 @@
+//! Running checkpoints: freeze under the writer's lock, write without it, install under it.
+
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::Inner;
+use super::commit::Lead;
+use super::writer::{Writer, position_of};
+use crate::error::{Error, Result};
+use crate::log::{Epoch, LogStart, Lsn};
+use crate::mutant::{Mutant, mutant};
+use crate::page::meta::LogPosition;
+use crate::pager::{Checkpoint, Progress};
+
+/// A checkpoint on its way.
+#[derive(Debug)]
+pub(super) struct Job {
+    checkpoint: Checkpoint,
+    written: bool,
+    started: Instant,
+}
+
+/// The file may be longer than its live pages by this many percent, or by this many pages.
+const SLACK_PERCENT: u64 = 3;
+/// Passes over the file's tail before a checkpoint that was asked for gives up moving it down.
+const COMPACTION_PASSES: usize = 16;
+
+impl Inner {
+    /// A whole checkpoint. Nothing happens if nothing has changed.
+    pub(super) fn run_checkpoint(&self) -> Result<()> {
+        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was begun step by step is finished first.
+        while self.step_job(&mut job)? {}
+        if self.begin_job(&mut job, false)? {
+            while self.step_job(&mut job)? {}
+        }
+        Ok(())
+    }
+
+    /// Begins a checkpoint; `false` if there is nothing to write or one is on its way.
+    pub(super) fn begin_checkpoint(&self) -> Result<bool> {
+        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        if job.is_some() { Ok(false) } else { self.begin_job(&mut job, false) }
+    }
+
+    /// Does a step of the checkpoint that was begun; `false` if there is none.
+    pub(super) fn step_checkpoint(&self) -> Result<bool> {
+        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        self.step_job(&mut job)
+    }
+
+    fn begin_job(&self, job: &mut Option<Job>, clean: bool) -> Result<bool> {
+        self.shared.check_not_refused()?;
+        let lead = self.lead();
+        let mut writer = self.writer();
+        self.freeze(&lead, &mut writer, clean, job)
+    }
+
+    fn freeze(
+        &self,
+        lead: &Lead<'_>,
+        writer: &mut Writer,
+        clean: bool,
+        job: &mut Option<Job>,
+    ) -> Result<bool> {
+        // C9: all before the checkpoint's LSN is durable and applied, nothing after it is.
+        if !mutant(Mutant::FreezeBetweenAppendAndApply) {
+            self.sync_locked(lead, writer)?;
+        }
+        if writer.is_unchanged() && !(clean && writer.log.is_some()) {
+            return Ok(false);
+        }
+        writer.ensure_log()?;
+        let log = match (&mut writer.log, clean) {
+            (Some(log), false) => position_of(log.rotate()?),
+            _ => after_close(writer),
+        };
+        let Some(persisted) = writer.persisted.take() else { return Ok(false) };
+        let checkpoint = writer.table.pager.freeze(persisted, log, clean);
+        writer.must_checkpoint = false;
+        *job = Some(Job { checkpoint, written: false, started: Instant::now() });
+        Ok(true)
+    }
+
+    fn step_job(&self, slot: &mut Option<Job>) -> Result<bool> {
+        let Some(job) = slot else { return Ok(false) };
+        if !job.written {
+            match job.checkpoint.step() {
+                Ok(Progress::More) => return Ok(true),
+                Ok(Progress::Done) => job.written = true,
+                Err(error) => {
+                    let job = slot.take();
+                    return Err(self.checkpoint_failed(job, error));
+                }
+            }
+            return Ok(true);
+        }
+        let mut writer = self.writer();
+        if writer.table.pager.install(&mut job.checkpoint) == Progress::More {
+            return Ok(true);
+        }
+        self.counters.note_checkpoint(job.started.elapsed(), job.checkpoint.written_len());
+        let segment = job.checkpoint.log().segment;
+        if let Some(job) = slot.take() {
+            *self.last_meta.lock().unwrap_or_else(PoisonError::into_inner) =
+                job.checkpoint.meta().clone();
+            writer.persisted = Some(job.checkpoint.into_persisted());
+        }
+        let recycled = writer.log.as_mut().map_or(Ok(()), |log| log.recycle_before(segment));
+        self.note_pressure(&writer);
+        drop(writer);
+        self.checkpoint_done.notify_all();
+        recycled.map(|()| false)
+    }
+
+    fn checkpoint_failed(&self, job: Option<Job>, error: Error) -> Error {
+        let mut writer = self.writer();
+        match (job, &error) {
+            (Some(job), Error::StorageFull { .. }) if job.checkpoint.can_be_abandoned() => {
+                // The log still has it all; it is tried again when there is room.
+                writer.persisted = Some(writer.table.pager.abandon(job.checkpoint));
+            }
+            _ => self.shared.refuse(&error),
+        }
+        drop(writer);
+        self.group_changed.notify_all();
+        self.checkpoint_done.notify_all();
+        error
+    }
+
+    /// Checkpoints until the file is hardly longer than its live pages.
+    pub(super) fn checkpoint_and_compact(&self, clean: bool) -> Result<()> {
+        self.settle()?;
+        self.run_checkpoint()?;
+        for _ in 0..COMPACTION_PASSES {
+            // What the last checkpoint freed is free for the next one only.
+            if !self.move_tail_down()? {
+                break;
+            }
+            self.run_checkpoint()?;
+        }
+        if clean {
+            let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.begin_job(&mut job, true)? {
+                while self.step_job(&mut job)? {}
+            }
+        }
+        let page_count = self.last_meta.lock().unwrap_or_else(PoisonError::into_inner).page_count;
+        self.shared.shorten(page_count)
+    }
+
+    fn settle(&self) -> Result<()> {
+        let lead = self.lead();
+        let mut writer = self.writer();
+        self.sync_locked(&lead, &mut writer)?;
+        drop(lead);
+        if writer.table.wants_settling() {
+            writer.ensure_log()?;
+            writer.table.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Makes pages at the file's end changed, so that the next checkpoint writes them lower down.
+    /// `false` if there is nothing to gain.
+    fn move_tail_down(&self) -> Result<bool> {
+        let mut writer = self.writer();
+        let Some(persisted) = &writer.persisted else { return Ok(false) };
+        let live = persisted.live_page_count();
+        let goal = live + live * SLACK_PERCENT / 100;
+        if persisted.page_count() <= goal.max(live + 2) {
+            return Ok(false);
+        }
+        writer.ensure_log()?;
+        let budget = self.memory_budget / self.shared.parameters.page_size as u64;
+        let writer = &mut *writer;
+        let Some(persisted) = &mut writer.persisted else { return Ok(false) };
+        persisted.move_nodes_from(goal);
+        writer.table.move_pages_from(goal, usize::try_from(budget).unwrap_or(usize::MAX))?;
+        Ok(true)
+    }
+}
+
+/// The position that a clean file's meta page keeps: no log, and the numbers to go on with.
+fn after_close(writer: &Writer) -> LogPosition {
+    let last = writer.persisted.as_ref().map(|persisted| persisted.log()).unwrap_or_default();
+    let start = LogStart {
+        epoch: Epoch { counter: last.epoch_counter, random: last.epoch_random },
+        segment: last.segment + 1,
+        lsn: Lsn(writer.newest_lsn().0 + 1),
+    };
+    position_of(start)
+}

@@ -1,0 +1,125 @@
+//! Group commit: writers that wait share one sync.
+//!
+//! Whoever waits first leads: it writes what is buffered, syncs without holding the writer's lock,
+//! applies what is durable now, and wakes the others. A checkpoint leads as well while it switches
+//! the log's segment, so that there is one sync of the log at a time.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::Inner;
+use super::writer::Writer;
+use crate::error::Result;
+use crate::log::Lsn;
+use crate::mutant::{Mutant, mutant};
+
+/// What is known to be durable.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) durable: Lsn,
+    pub(super) led: bool,
+}
+
+/// The right to sync the log, and the duty to wake those who wait.
+pub(super) struct Lead<'i> {
+    inner: &'i Inner,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.inner.group().led = false;
+        self.inner.group_changed.notify_all();
+    }
+}
+
+impl Inner {
+    pub(super) fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a commit is durable and applied, syncing it if nobody else does.
+    pub(super) fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        loop {
+            let mut group = self.group();
+            if group.durable >= lsn {
+                return Ok(());
+            }
+            // A failed sync is never tried again (C6).
+            self.shared.check_not_refused()?;
+            if !group.led {
+                group.led = true;
+                drop(group);
+                let lead = Lead { inner: self };
+                self.sync_as(&lead)?;
+                continue;
+            }
+            drop(self.group_changed.wait(group).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Waits for the lead.
+    pub(super) fn lead(&self) -> Lead<'_> {
+        let mut group = self.group();
+        while group.led {
+            group = self.group_changed.wait(group).unwrap_or_else(PoisonError::into_inner);
+        }
+        group.led = true;
+        Lead { inner: self }
+    }
+
+    fn sync_as(&self, _lead: &Lead<'_>) -> Result<()> {
+        let (ticket, newest) = {
+            let mut writer = self.writer();
+            let newest = writer.newest_lsn();
+            writer.sync_is_due = false;
+            let Some(log) = &mut writer.log else { return Ok(()) };
+            (self.or_refuse(log.write(true))?, newest)
+        };
+        let Some(ticket) = ticket else {
+            // Nothing was left to sync: all of it is durable.
+            return self.note_durable(&mut self.writer(), newest);
+        };
+        if mutant(Mutant::AcknowledgeBeforeSync) {
+            let lsn = ticket.lsn();
+            self.note_durable(&mut self.writer(), lsn)?;
+        }
+        let started = Instant::now();
+        let lsn = self.or_refuse(ticket.sync())?;
+        self.counters.note_sync(started.elapsed());
+        self.note_durable(&mut self.writer(), lsn)
+    }
+
+    /// Syncs the log under the writer's lock and applies all of it.
+    pub(super) fn sync_locked(&self, _lead: &Lead<'_>, writer: &mut Writer) -> Result<()> {
+        let newest = writer.newest_lsn();
+        writer.sync_is_due = false;
+        let Some(log) = &mut writer.log else { return Ok(()) };
+        let ticket = self.or_refuse(log.write(true))?;
+        if let Some(ticket) = ticket {
+            let started = Instant::now();
+            self.or_refuse(ticket.sync())?;
+            self.counters.note_sync(started.elapsed());
+        }
+        self.note_durable(writer, newest)
+    }
+
+    fn note_durable(&self, writer: &mut Writer, lsn: Lsn) -> Result<()> {
+        if let Some(log) = &mut writer.log {
+            log.synced(lsn);
+        }
+        writer.apply_until(lsn);
+        let mut group = self.group();
+        group.durable = group.durable.max(lsn);
+        Ok(())
+    }
+
+    /// After a failed write or sync of the log nothing that was pending may ever be shown, and
+    /// nothing may be written (C6).
+    fn or_refuse<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            self.shared.refuse(error);
+            self.group_changed.notify_all();
+            self.checkpoint_done.notify_all();
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! The index: the public face, with std's verbs. It knows all layers below and holds them together:
+//! locks, budgets, threads.
+
+mod background;
+mod batch;
+mod checkpoint;
+mod commit;
+mod iter;
+mod open;
+mod options;
+mod stats;
+mod value;
+mod write;
+mod writer;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+pub use batch::Batch;
+pub use iter::{Cursor, Iter};
+pub use options::{Durability, Options};
+pub use stats::Stats;
+pub use value::Value;
+
+use crate::error::{Error, Result};
+use crate::log::Lsn;
+use crate::page::meta::Meta;
+use crate::pager::Shared;
+use background::Requests;
+use checkpoint::Job;
+use commit::Group;
+use stats::Counters;
+use writer::Writer;
+
+type SharedRequests = (Mutex<Requests>, Condvar);
+
+/// A persistent hash index in one file: bytes to bytes.
+///
+/// A handle; clones share the open file, and all methods take `&self`, from any thread. Readers
+/// take no lock and never wait for a writer. Writers take turns. When the last handle is dropped
+/// the index is closed as by [`Index::close`], but errors go unheard: call `close`.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// let index = splitpoint::Index::open(folder.path().join("features"))?;
+/// index.insert("user:17", [0.5_f32.to_le_bytes(), 1.5_f32.to_le_bytes()].concat())?;
+/// assert!(index.contains_key("user:17")?);
+/// assert_eq!(index.get("user:18")?, None::<splitpoint::Value>);
+/// index.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Index {
+    handle: Arc<Handle>,
+}
+
+/// Closes the index when the last `Index` goes; the threads hold only what is inside.
+struct Handle {
+    inner: Arc<Inner>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Whoever wants to hear of errors calls `close`. Never a panic, never a clean mark after an
+        // error.
+        let _ = self.inner.close();
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    durability: Durability,
+    log_budget: u64,
+    memory_budget: u64,
+    manual: bool,
+    closed: AtomicBool,
+    writer: Mutex<Writer>,
+    /// The thread that runs an update closure under the writer's lock.
+    updating: AtomicU64,
+    group: Mutex<Group>,
+    group_changed: Condvar,
+    job: Mutex<Option<Job>>,
+    checkpoint_done: Condvar,
+    /// How near the budgets are, and how the last checkpoint went.
+    pressure: Mutex<write::Pressure>,
+    is_pressed: AtomicBool,
+    last_meta: Mutex<Meta>,
+    counters: Counters,
+    requests: Arc<SharedRequests>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads_started: AtomicBool,
+    /// Of the newest state that readers see.
+    record_count: AtomicU64,
+}
+
+impl Inner {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            // A panic under the lock may have left a change half made: nothing more is written.
+            let panicked = std::io::Error::other("a panic while writing");
+            self.shared.refuse(&Error::io("write", &self.shared.path, panicked));
+            PoisonError::into_inner(poisoned)
+        })
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Closes for all handles; a second time is an error.
+    fn close(&self) -> Result<()> {
+        if self.is_updating() {
+            return Err(Error::Reentrant);
+        }
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        self.stop_threads();
+        if self.shared.read_only {
+            return Ok(());
+        }
+        self.shared.check_not_refused()?;
+        self.checkpoint_and_compact(true)?;
+        let mut writer = self.writer();
+        writer.closed = true;
+        match writer.log.take() {
+            Some(log) => log.remove_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Index {
+    /// Opens the index at this path, creates it if there is none, recovers it if it was not
+    /// closed. The folder must exist. [`Options`] has everything that can be chosen.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Index> {
+        Options::new().open(path)
+    }
+
+    /// Opens for reading only, beside other read-only handles of this and other processes. It
+    /// writes nothing and works on a read-only mount; a log that a crash left behind is redone in
+    /// memory.
+    ///
+    /// # Errors
+    /// As [`Options::open`], and [`Error::Locked`] while someone has it open for writing.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Index> {
+        Options::new().read_only(true).open(path)
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.handle.inner
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.inner.shared
+    }
+
+    fn check_open(&self) -> Result<()> {
+        self.inner().check_open()
+    }
+
+    /// The value of a key, where it stands. Never waits for a writer.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] if the page that holds the key, if any does, is damaged;
+    /// [`Error::KeyTooLarge`] or [`Error::KeySize`] for a key that cannot be in the index.
+    #[inline]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
+        let key = key.as_ref();
+        self.check_open()?;
+        crate::table::check_key(self.shared(), key)?;
+        let found = value::find(self.shared(), key)?;
+        let hit = u64::from(found.is_some());
+        self.inner().counters.note_gets(hit, 1 - hit);
+        Ok(found)
+    }
+
+    /// Whether a key is there.
+    ///
+    /// # Errors
+    /// As [`Index::get`].
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The values of many keys, in the keys' order; faster than as many calls of [`Index::get`],
+    /// since the memory of all is fetched together. Each value was current at some moment of the
+    /// call; together they are no snapshot.
+    ///
+    /// # Errors
+    /// As [`Index::get`], for any of the keys.
+    pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Value<'_>>>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Calls `found` with the place in `keys` and the value of each key, in the keys' order. Copies
+    /// nothing, and holds nothing after it returns: the fastest way to look many keys up.
+    ///
+    /// # Errors
+    /// As [`Index::get`]; keys before the one that failed were passed on.
+    pub fn get_many_with(
+        &self,
+        keys: &[impl AsRef<[u8]>],
+        mut found: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        self.check_open()?;
+        for key in keys {
+            crate::table::check_key(self.shared(), key.as_ref())?;
+        }
+        let (mut hits, mut misses) = (0, 0);
+        let result = value::find_many(self.shared(), keys, |i, value| {
+            match value {
+                Some(_) => hits += 1,
+                None => misses += 1,
+            }
+            found(i, value);
+            Ok(())
+        });
+        self.inner().counters.note_gets(hits, misses);
+        result
+    }
+
+    /// How many records there are, in the state that readers see.
+    pub fn len(&self) -> u64 {
+        self.inner().record_count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The path of the data file, absolute and without symbolic links.
+    pub fn path(&self) -> &Path {
+        &self.shared().path
+    }
+
+    /// All records in the order of their keys' hashes. See [`Iter`] for what it sees of changes
+    /// made meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn iter(&self) -> Result<Iter<'_>> {
+        self.check_open()?;
+        Iter::new(self, None)
+    }
+
+    /// Goes on with a scan from a place that [`Iter::cursor`] gave.
+    ///
+    /// # Errors
+    /// [`Error::ForeignCursor`] if it is of an index with another seed.
+    pub fn scan_from(&self, cursor: Cursor) -> Result<Iter<'_>> {
+        self.check_open()?;
+        Iter::new(self, Some(cursor))
+    }
+
+    /// The user's own metadata: schema, version, stream offset. Empty unless it was set.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn metadata(&self) -> Result<Vec<u8>> {
+        self.check_open()?;
+        Ok(self.inner().writer().table.pager.metadata.clone())
+    }
+
+    /// Numbers about the index.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn stats(&self) -> Result<Stats> {
+        self.check_open()?;
+        let inner = self.inner();
+        let (counts, dirty_len, log_len) = {
+            let writer = inner.writer();
+            let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
+            (writer.table.pager.counts, writer.dirty_len(), log_len)
+        };
+        let pin = self.shared().epoch.pin();
+        let state = self.shared().state.load(&pin);
+        let meta = inner.last_meta.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (hit_count, miss_count) = inner.counters.gets();
+        let (held_len, held_for) = self.shared().epoch.held_back();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Stats {
+            record_count: counts.record_count,
+            record_len: counts.record_len,
+            page_size: self.shared().parameters.page_size as u64,
+            bucket_count: state.current.layout.bucket_count,
+            next_bucket_count: state.next.as_ref().map_or(0, |next| next.layout.bucket_count),
+            splitpoint: state.splitpoint.load(Ordering::Relaxed),
+            page_count: meta.page_count,
+            free_page_count: meta.free_page_count,
+            overflow_page_count: counts.overflow_page_count,
+            value_page_count: counts.value_page_count,
+            file_len: self.shared().file_len(),
+            log_len,
+            dirty_len,
+            held_len,
+            held_micros: u64::try_from(held_for.as_micros()).unwrap_or(u64::MAX),
+            generation: meta.generation,
+            hit_count,
+            miss_count,
+            commit_count: count(&inner.counters.commits),
+            sync_count: count(&inner.counters.syncs),
+            sync_micros: count(&inner.counters.sync_micros),
+            sync_micros_max: count(&inner.counters.sync_micros_max),
+            checkpoint_count: count(&inner.counters.checkpoints),
+            checkpoint_micros: count(&inner.counters.checkpoint_micros),
+            log_written_len: count(&inner.counters.log_written_len),
+            file_written_len: count(&inner.counters.file_written_len),
+        })
+    }
+
+    /// Closes the index for all its handles: makes everything durable, gives free space back and
+    /// leaves one file without a log, ready to be copied. Later calls give [`Error::Closed`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it was closed before. After any other error the file is as a crash
+    /// would have left it: the next open recovers everything that was acknowledged.
+    pub fn close(&self) -> Result<()> {
+        self.inner().close()
+    }
+}
+
+/// The newest LSN that is durable is part of the writers' face.
+impl Index {
+    /// The newest commit that is durable; all before it are.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.inner().group().durable
+    }
+}

@@ -1,0 +1,242 @@
+//! How an index is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Index, open};
+use crate::error::{Error, Result};
+use crate::pager::{Access, Verify};
+use crate::storage::{Storage, disk::DiskStorage};
+
+/// When a commit is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// When it is on the disk: a crash loses nothing that was acknowledged, and readers see only
+    /// what a crash cannot take back. Commits of several threads share one sync. The default.
+    #[default]
+    Immediate,
+    /// At once; it is on the disk after this interval at the latest. A crash loses at most the
+    /// commits of the last interval; what is left is all commits up to some moment, without a
+    /// hole. Readers see commits at once.
+    Background(Duration),
+}
+
+/// Options for opening an index, each with a default that suits most uses.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// use splitpoint::{Durability, Options};
+/// use std::time::Duration;
+/// let index = Options::new()
+///     .durability(Durability::Background(Duration::from_millis(100)))
+///     .expected_len(1_000_000)
+///     .open(folder.path().join("counters"))?;
+/// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until `open`"]
+pub struct Options {
+    pub(super) create: bool,
+    pub(super) create_new: bool,
+    pub(super) read_only: bool,
+    pub(super) page_size: Option<usize>,
+    pub(super) key_size: Option<Option<usize>>,
+    pub(super) value_size: Option<Option<usize>>,
+    pub(super) expected_len: u64,
+    pub(super) durability: Durability,
+    pub(super) verify: Verify,
+    pub(super) access: Access,
+    pub(super) log_budget: u64,
+    pub(super) memory_budget: u64,
+    pub(super) hash_seed: Option<u64>,
+    pub(super) wait_for_lock: Duration,
+    pub(super) manual: bool,
+    pub(super) storage: Arc<dyn Storage>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options {
+            create: true,
+            create_new: false,
+            read_only: false,
+            page_size: None,
+            key_size: None,
+            value_size: None,
+            expected_len: 0,
+            durability: Durability::default(),
+            verify: Verify::default(),
+            access: Access::default(),
+            log_budget: 256 << 20,
+            memory_budget: 256 << 20,
+            hash_seed: None,
+            wait_for_lock: Duration::ZERO,
+            manual: false,
+            storage: Arc::new(DiskStorage),
+        }
+    }
+
+    /// Whether to create the file if it does not exist. Default: yes.
+    pub fn create(mut self, create: bool) -> Options {
+        self.create = create;
+        self
+    }
+
+    /// Whether the file must not exist yet. Default: no.
+    pub fn create_new(mut self, create_new: bool) -> Options {
+        self.create_new = create_new;
+        self
+    }
+
+    /// Whether to open for reading only: nothing is written, not even to recover; a log that a
+    /// crash left behind is redone in memory. Default: no. See [`Index::open_read_only`].
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Bytes of a page: a power of two from 4,096 to 65,536, fixed when the file is created.
+    /// Default 4,096: a lookup that is not in memory reads one page, and disks read 4 KiB.
+    /// A file that exists keeps its own; asking it for another is an error.
+    pub fn page_size(mut self, bytes: usize) -> Options {
+        self.page_size = Some(bytes);
+        self
+    }
+
+    /// Bytes of every key, if they all have one length, from 0 to 65,535; `None` for any. Fixed
+    /// when the file is created. Default: any length.
+    pub fn key_size(mut self, bytes: Option<usize>) -> Options {
+        self.key_size = Some(bytes);
+        self
+    }
+
+    /// Bytes of every value, if they all have one length; `None` for any. Fixed when the file is
+    /// created. Default: any length.
+    pub fn value_size(mut self, bytes: Option<usize>) -> Options {
+        self.value_size = Some(bytes);
+        self
+    }
+
+    /// How many records a new index will hold: its directory is made for them at once, which saves
+    /// the work of growing. A hint: more or fewer do no harm. Default 0.
+    pub fn expected_len(mut self, records: u64) -> Options {
+        self.expected_len = records;
+        self
+    }
+
+    /// When commits are acknowledged. Default [`Durability::Immediate`]: nothing acknowledged is
+    /// ever lost.
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// When pages' checksums are verified. Default [`Verify::OnFirstTouch`].
+    pub fn verify(mut self, verify: Verify) -> Options {
+        self.verify = verify;
+        self
+    }
+
+    /// How pages are read. Default [`Access::Mapped`].
+    pub fn access(mut self, access: Access) -> Options {
+        self.access = access;
+        self
+    }
+
+    /// Bytes that the log may grow to between two checkpoints, at least 1 MiB. A larger log means
+    /// fewer checkpoints, so fewer bytes written, and a longer recovery. Default 256 MiB: about
+    /// two seconds of recovery. One commit may be larger.
+    pub fn log_budget(mut self, bytes: u64) -> Options {
+        self.log_budget = bytes.max(1 << 20);
+        self
+    }
+
+    /// Bytes of changed pages that are kept in memory between two checkpoints, at least 1 MiB.
+    /// Default 256 MiB. Pages on file are the system's cache's business, and not counted.
+    pub fn memory_budget(mut self, bytes: u64) -> Options {
+        self.memory_budget = bytes.max(1 << 20);
+        self
+    }
+
+    /// The seed of the hash function of a new file. Default: random, so that nobody can choose
+    /// keys that all land in one bucket. Give one to get the same file from the same operations.
+    pub fn hash_seed(mut self, seed: u64) -> Options {
+        self.hash_seed = Some(seed);
+        self
+    }
+
+    /// How long to wait while another process holds the file, before [`Error::Locked`].
+    /// Default: not at all.
+    pub fn wait_for_lock(mut self, patience: Duration) -> Options {
+        self.wait_for_lock = patience;
+        self
+    }
+
+    /// Puts the index on a simulated disk.
+    #[cfg(feature = "simulation")]
+    pub fn storage(mut self, disk: &crate::simulation::SimulatedDisk) -> Options {
+        self.storage = Arc::new(disk.clone());
+        self
+    }
+
+    /// No threads: checkpoints and syncs run in the calls that need them, or step by step with
+    /// [`Index::begin_checkpoint`] and [`Index::step_checkpoint`], so that a run can be repeated
+    /// exactly.
+    #[cfg(feature = "simulation")]
+    pub fn manual(mut self) -> Options {
+        self.manual = true;
+        self
+    }
+
+    /// Budgets smaller than the least that [`Options::log_budget`] and [`Options::memory_budget`]
+    /// allow, so that a simulation has many checkpoints.
+    #[cfg(feature = "simulation")]
+    pub fn small_budgets(mut self, log: u64, memory: u64) -> Options {
+        (self.log_budget, self.memory_budget) = (log, memory);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn on(mut self, storage: Arc<dyn Storage>) -> Options {
+        self.storage = storage;
+        self
+    }
+
+    /// Opens or creates the index; recovers it if it was not closed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the path cannot be opened, [`Error::NotAnIndex`] if it is something else,
+    /// [`Error::Locked`] if another handle or process has it, [`Error::OptionMismatch`] if an
+    /// option contradicts the file, [`Error::Corruption`] if what is needed to open it is damaged.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Index> {
+        self.check()?;
+        open::open(self, path.as_ref())
+    }
+
+    fn check(&self) -> Result<()> {
+        let invalid =
+            |option, reason: &str| Err(Error::InvalidOption { option, reason: reason.to_owned() });
+        if self.page_size.is_some_and(|size| !crate::page::meta::is_page_size(size)) {
+            return invalid("page_size", "must be a power of two from 4096 to 65536");
+        }
+        if self.key_size.flatten().is_some_and(|size| size > 65_535) {
+            return invalid("key_size", "must be at most 65535");
+        }
+        if self.value_size.flatten().is_some_and(|size| size as u64 > u64::from(u32::MAX)) {
+            return invalid("value_size", "must be below 4 GiB");
+        }
+        if self.read_only && self.create_new {
+            return invalid("create_new", "a file that is only read cannot be created");
+        }
+        Ok(())
+    }
+}

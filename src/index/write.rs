@@ -1,0 +1,403 @@
+//! The methods that change an index, and the budgets that they keep.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::writer::{Apply, Committed, Writer};
+use super::{Batch, Durability, Index, Inner};
+use crate::error::{Error, Result};
+use crate::log::Lsn;
+use crate::table::operation::Operation;
+use crate::table::{check_key, check_value};
+
+/// How near the budgets are.
+#[derive(Debug, Default)]
+pub(super) struct Pressure {
+    /// A budget is spent: writers wait for a checkpoint.
+    spent: bool,
+    /// Checkpoints that have ended, and how the last one failed.
+    ended: u64,
+    failure: Option<Error>,
+}
+
+/// A number for each thread that lives.
+fn thread_number() -> u64 {
+    thread_local! { static MARK: u8 = const { 0 }; }
+    MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+}
+
+/// Notes which thread runs an update closure.
+struct Updating<'i>(&'i Inner);
+
+impl Drop for Updating<'_> {
+    fn drop(&mut self) {
+        self.0.updating.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Inner {
+    pub(super) fn is_updating(&self) -> bool {
+        self.updating.load(Ordering::SeqCst) == thread_number()
+    }
+
+    /// The writer, for a change. Waits while a budget is spent.
+    fn begin_write(&self) -> Result<MutexGuard<'_, Writer>> {
+        if self.is_updating() {
+            return Err(Error::Reentrant);
+        }
+        self.check_open()?;
+        if self.shared.read_only {
+            return Err(Error::ReadOnly { path: self.shared.path.clone() });
+        }
+        if self.is_pressed.load(Ordering::Relaxed) {
+            self.relieve()?;
+        }
+        let writer = self.writer();
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        self.shared.check_not_refused()?;
+        Ok(writer)
+    }
+
+    /// Waits for a checkpoint, or runs it.
+    fn relieve(&self) -> Result<()> {
+        if self.manual {
+            return self.run_checkpoint();
+        }
+        let mut pressure = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = pressure.ended;
+        while pressure.spent {
+            self.shared.check_not_refused()?;
+            if pressure.ended > ended + 1 {
+                // One checkpoint that began after this call has failed: the caller hears why.
+                if let Some(error) = pressure.failure.take() {
+                    return Err(error);
+                }
+            }
+            self.ask_for_checkpoint();
+            let waited =
+                self.checkpoint_done.wait_timeout(pressure, std::time::Duration::from_millis(100));
+            pressure = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Notes how near the budgets are; a checkpoint begins when half of one is spent.
+    pub(super) fn note_pressure(&self, writer: &Writer) {
+        let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
+        let dirty_len = writer.dirty_len();
+        let above = |share: u64| {
+            log_len > self.log_budget / share || dirty_len > self.memory_budget / share
+        };
+        let spent = if self.manual { above(2) } else { above(1) };
+        if spent != self.is_pressed.load(Ordering::Relaxed) {
+            self.is_pressed.store(spent, Ordering::Relaxed);
+            self.pressure.lock().unwrap_or_else(PoisonError::into_inner).spent = spent;
+        }
+        if !self.manual && above(2) && writer.persisted.is_some() {
+            self.ask_for_checkpoint();
+        }
+    }
+
+    pub(super) fn note_checkpoint_result(&self, result: Result<()>) {
+        let mut pressure = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
+        pressure.ended += 1;
+        pressure.failure = result.err();
+        drop(pressure);
+        self.checkpoint_done.notify_all();
+    }
+
+    fn apply_mode(&self) -> Apply {
+        match self.durability {
+            Durability::Immediate => Apply::WhenDurable,
+            Durability::Background(_) => Apply::Now,
+        }
+    }
+
+    /// Commits under the writer's lock.
+    fn commit_locked(
+        &self,
+        writer: &mut Writer,
+        operations: &[Operation<'_>],
+    ) -> Result<Committed> {
+        let committed = writer.commit(operations, self.apply_mode())?;
+        let len: usize = operations.iter().map(|operation| operation.len()).sum();
+        self.counters.note_commit(len as u64);
+        self.note_pressure(writer);
+        Ok(committed)
+    }
+
+    /// What comes after a commit: waiting until it is durable, or asking for that to come soon.
+    fn acknowledge(
+        self: &std::sync::Arc<Inner>,
+        mut writer: MutexGuard<'_, Writer>,
+        lsn: Lsn,
+        durability: Durability,
+    ) -> Result<()> {
+        self.note_record_count(&writer);
+        match durability {
+            Durability::Immediate => {
+                drop(writer);
+                self.start_threads();
+                self.wait_durable(lsn)
+            }
+            Durability::Background(within) => {
+                let ask = !std::mem::replace(&mut writer.sync_is_due, true);
+                drop(writer);
+                if ask {
+                    self.start_threads();
+                    self.ask_for_sync(within);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn note_record_count(&self, writer: &Writer) {
+        self.record_count.store(writer.table.pager.counts.record_count, Ordering::Relaxed);
+    }
+}
+
+impl Index {
+    /// Inserts or updates; `true` if the key is new.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+    /// assert!(index.insert("key", "one")?);
+    /// assert!(!index.insert("key", "two")?);
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`] above 65,535 bytes, [`Error::ValueTooLarge`] above 4 GiB − 1,
+    /// [`Error::StorageFull`], [`Error::ReadOnly`], [`Error::Refused`] after a failed sync.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        check_key(self.shared(), key)?;
+        check_value(self.shared(), value)?;
+        let mut writer = self.inner().begin_write()?;
+        let committed = self.commit_one(&mut writer, Operation::Insert { key, value })?;
+        self.inner().acknowledge(writer, committed.lsn, self.inner().durability)?;
+        Ok(!committed.key_was_there)
+    }
+
+    /// Removes a key; `true` if it was there.
+    ///
+    /// # Errors
+    /// As [`Index::insert`].
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        check_key(self.shared(), key)?;
+        let mut writer = self.inner().begin_write()?;
+        if !writer.with_newest(key, |value| value.is_some())? {
+            return self.nothing_to_do(writer, key).map(|()| false);
+        }
+        let committed = self.commit_one(&mut writer, Operation::Remove { key })?;
+        self.inner().acknowledge(writer, committed.lsn, self.inner().durability)?;
+        Ok(true)
+    }
+
+    /// Commits one operation, and knows whether its key was there.
+    fn commit_one(&self, writer: &mut Writer, operation: Operation<'_>) -> Result<Committed> {
+        let known = match self.inner().apply_mode() {
+            Apply::Now => None, // applying it tells
+            Apply::WhenDurable => {
+                let (key, _) = operation.key_and_value();
+                Some(writer.with_newest(key, |value| value.is_some())?)
+            }
+        };
+        let mut committed = self.inner().commit_locked(writer, &[operation])?;
+        committed.key_was_there = known.unwrap_or(committed.key_was_there);
+        Ok(committed)
+    }
+
+    /// An answer that rests on a commit that is not yet durable waits until it is.
+    fn nothing_to_do(&self, writer: MutexGuard<'_, Writer>, key: &[u8]) -> Result<()> {
+        let rests_on = writer.rests_on(key);
+        drop(writer);
+        rests_on.map_or(Ok(()), |lsn| self.inner().wait_durable(lsn))
+    }
+
+    /// Reads, decides and writes in one step that no other writer can come between: `change` gets
+    /// the newest value and gives the next; `None` removes. `true` if the key is there afterwards.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+    /// let count = |old: Option<&[u8]>| {
+    ///     let old = old.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+    ///     Some((old + 1).to_le_bytes().to_vec())
+    /// };
+    /// index.update("visits", count)?;
+    /// index.update("visits", count)?;
+    /// assert_eq!(index.get("visits")?.unwrap(), 2_u64.to_le_bytes());
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Index::insert`]. A write to the same index inside `change` is [`Error::Reentrant`]. If
+    /// `change` panics nothing is changed and the panic goes on.
+    pub fn update(
+        &self,
+        key: impl AsRef<[u8]>,
+        change: impl FnOnce(Option<&[u8]>) -> Option<Vec<u8>>,
+    ) -> Result<bool> {
+        let key = key.as_ref();
+        check_key(self.shared(), key)?;
+        let mut writer = self.inner().begin_write()?;
+        let decided = {
+            let inner = self.inner();
+            inner.updating.store(thread_number(), Ordering::SeqCst);
+            let _updating = Updating(inner);
+            writer.with_newest(key, |old| {
+                let old_is_some = old.is_some();
+                (catch_unwind(AssertUnwindSafe(|| change(old))), old_is_some)
+            })?
+        };
+        let (new, was_there) = match decided {
+            (Ok(new), was_there) => (new, was_there),
+            (Err(panic), _) => {
+                drop(writer);
+                resume_unwind(panic);
+            }
+        };
+        let operation = match &new {
+            Some(value) => Operation::Insert { key, value },
+            None if was_there => Operation::Remove { key },
+            None => return self.nothing_to_do(writer, key).map(|()| false),
+        };
+        let committed = self.inner().commit_locked(&mut writer, &[operation])?;
+        self.inner().acknowledge(writer, committed.lsn, self.inner().durability)?;
+        Ok(new.is_some())
+    }
+
+    /// Puts `new` in the place of `expected` if that is what is there (`None`: no record);
+    /// `true` if it was.
+    ///
+    /// # Errors
+    /// As [`Index::insert`].
+    pub fn compare_exchange(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        let key = key.as_ref();
+        check_key(self.shared(), key)?;
+        let mut writer = self.inner().begin_write()?;
+        let is_expected = writer.with_newest(key, |value| value == expected)?;
+        let operation = match new {
+            Some(value) => Operation::Insert { key, value },
+            None => Operation::Remove { key },
+        };
+        if !is_expected || expected == new {
+            return self.nothing_to_do(writer, key).map(|()| is_expected);
+        }
+        let committed = self.inner().commit_locked(&mut writer, &[operation])?;
+        self.inner().acknowledge(writer, committed.lsn, self.inner().durability)?;
+        Ok(true)
+    }
+
+    /// Makes all changes of a batch, or none if it fails. With the index's own durability.
+    ///
+    /// # Errors
+    /// As [`Index::insert`], for any of its changes.
+    pub fn commit(&self, batch: Batch) -> Result<Lsn> {
+        self.commit_with(batch, self.inner().durability)
+    }
+
+    /// As [`Index::commit`], acknowledged as asked. On an index of [`Durability::Immediate`] a
+    /// commit in the background returns at once and is seen when it is durable; on one of
+    /// [`Durability::Background`] an immediate commit is seen at once and returns when it is
+    /// durable.
+    ///
+    /// # Errors
+    /// As [`Index::commit`].
+    pub fn commit_with(&self, batch: Batch, durability: Durability) -> Result<Lsn> {
+        let operations: Vec<Operation<'_>> = batch.operations().collect();
+        for operation in &operations {
+            if let Operation::Insert { key, value } = operation {
+                check_key(self.shared(), key)?;
+                check_value(self.shared(), value)?;
+            } else if let Operation::Remove { key } = operation {
+                check_key(self.shared(), key)?;
+            }
+        }
+        let mut writer = self.inner().begin_write()?;
+        if operations.is_empty() {
+            return Ok(writer.newest_lsn());
+        }
+        let committed = self.inner().commit_locked(&mut writer, &operations)?;
+        self.inner().acknowledge(writer, committed.lsn, durability)?;
+        Ok(committed.lsn)
+    }
+
+    /// Sets the user's metadata, at most 1 KiB, as a commit of its own.
+    ///
+    /// # Errors
+    /// [`Error::MetadataTooLarge`], and as [`Index::insert`].
+    pub fn set_metadata(&self, metadata: &[u8]) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.set_metadata(metadata);
+        self.commit(batch).map(drop)
+    }
+
+    /// Waits until a commit of this handle, and all before it, are durable.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if its sync failed.
+    pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        if self.inner().is_updating() {
+            return Err(Error::Reentrant);
+        }
+        self.check_open()?;
+        let newest = self.inner().writer().newest_lsn();
+        self.inner().wait_durable(lsn.min(newest))
+    }
+
+    /// Waits until all commits made before are durable.
+    ///
+    /// # Errors
+    /// As [`Index::wait_durable`].
+    pub fn sync(&self) -> Result<()> {
+        let writer = self.inner().begin_write()?;
+        let newest = writer.newest_lsn();
+        drop(writer);
+        self.inner().wait_durable(newest)
+    }
+
+    /// Writes all changed pages to the file and gives free space back to the file system. It runs
+    /// by itself in the background as the budgets ask; readers and writers go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] changes nothing and can be tried again; after any other failure the
+    /// index refuses writes.
+    pub fn checkpoint(&self) -> Result<()> {
+        drop(self.inner().begin_write()?);
+        self.inner().checkpoint_and_compact(false)
+    }
+
+    /// Begins a checkpoint that [`Index::step_checkpoint`] carries on; `false` if there is nothing
+    /// to write or one is on its way.
+    ///
+    /// # Errors
+    /// As [`Index::checkpoint`].
+    #[cfg(feature = "simulation")]
+    pub fn begin_checkpoint(&self) -> Result<bool> {
+        drop(self.inner().begin_write()?);
+        self.inner().begin_checkpoint()
+    }
+
+    /// Does a step of the checkpoint that was begun; `false` if there is none any more.
+    ///
+    /// # Errors
+    /// As [`Index::checkpoint`].
+    #[cfg(feature = "simulation")]
+    pub fn step_checkpoint(&self) -> Result<bool> {
+        self.check_open()?;
+        self.inner().step_checkpoint()
+    }
+}

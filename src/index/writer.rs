@@ -1,0 +1,379 @@
+//! What the writer's lock protects, and a commit in its three steps: append, sync, apply (C9).
+//!
+//! Everything that can fail is done before the commit is appended to the log; then it counts.
+//! Commits that are appended and not yet applied are *pending*: their operations wait in order, and
+//! the newest value of each of their keys stands in a map that only writers look into, so that they
+//! decide against the newest appended state.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::Error;
+use crate::error::Result;
+use crate::hash::hash;
+use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn};
+use crate::page::meta::{LogPosition, METADATA_LEN_MAX};
+use crate::pager::Persisted;
+use crate::table::operation::Operation;
+use crate::table::{Prepared, Table};
+
+/// Bytes of log that are gathered before they go to the file when nobody waits for them.
+const LOG_BUFFER: usize = 256 << 10;
+
+/// The state behind the writer's lock.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) table: Table,
+    pub(super) log: Option<Log>,
+    pub(super) files: LogFiles,
+    /// What the last checkpoint wrote; `None` while one is on its way.
+    pub(super) persisted: Option<Persisted>,
+    pub(super) segment_size: u64,
+    /// The next segment of a log that is yet to be made.
+    pub(super) next_segment: u64,
+    /// Commits of an index whose log is yet to be made begin here.
+    pub(super) next_lsn: Lsn,
+    /// Whether a checkpoint is due though no page has changed: recovery has a new log to announce.
+    pub(super) must_checkpoint: bool,
+    pending: VecDeque<Pending>,
+    pending_keys: HashMap<Vec<u8>, PendingKey>,
+    prepared: Vec<Step>,
+    pub(super) closed: bool,
+    /// Whether the thread that syncs knows that there is something to sync.
+    pub(super) sync_is_due: bool,
+}
+
+/// A commit that is in the log and not yet in the table.
+#[derive(Debug)]
+struct Pending {
+    lsn: Lsn,
+    payload: Vec<u8>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct PendingKey {
+    lsn: Lsn,
+    value: Option<Vec<u8>>,
+}
+
+/// A prepared operation.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Insert { hash: u64, prepared: Prepared },
+    Remove { hash: u64 },
+    SetMetadata,
+}
+
+/// When a commit is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apply {
+    Now,
+    WhenDurable,
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Committed {
+    pub(super) lsn: Lsn,
+    /// Whether the last operation found its key there.
+    pub(super) key_was_there: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        table: Table,
+        files: LogFiles,
+        persisted: Persisted,
+        segment_size: u64,
+        next: (u64, Lsn),
+    ) -> Writer {
+        Writer {
+            table,
+            log: None,
+            files,
+            persisted: Some(persisted),
+            segment_size,
+            next_segment: next.0,
+            next_lsn: next.1,
+            must_checkpoint: false,
+            pending: VecDeque::new(),
+            pending_keys: HashMap::new(),
+            prepared: Vec::new(),
+            closed: false,
+            sync_is_due: false,
+        }
+    }
+
+    /// The LSN of the newest commit.
+    pub(super) fn newest_lsn(&self) -> Lsn {
+        self.log.as_ref().map_or(self.next_lsn, Log::next_lsn).previous()
+    }
+
+    /// Makes sure that there is a log, and a meta page that says so: every meta page that is
+    /// written while the file is open for writing says that a log must exist.
+    pub(super) fn ensure_log(&mut self) -> Result<()> {
+        if self.log.is_some() {
+            return Ok(());
+        }
+        let Some(persisted) = &mut self.persisted else { return Ok(()) };
+        let start = LogStart {
+            epoch: new_epoch(&self.files, persisted.log().epoch_counter)?,
+            segment: self.next_segment,
+            lsn: self.next_lsn,
+        };
+        let log = Log::create(self.files.clone(), start, self.segment_size)?;
+        persisted.announce_log(position_of(start), self.table.shared())?;
+        self.log = Some(log);
+        Ok(())
+    }
+
+    /// The newest appended value of a key: `None` if only the table knows.
+    fn pending_value(&self, key: &[u8]) -> Option<&PendingKey> {
+        if self.pending_keys.is_empty() { None } else { self.pending_keys.get(key) }
+    }
+
+    /// The commit that the newest state of a key rests on, if that is pending.
+    pub(super) fn rests_on(&self, key: &[u8]) -> Option<Lsn> {
+        self.pending_value(key).map(|pending| pending.lsn)
+    }
+
+    /// Calls `look` with the newest appended value of a key.
+    pub(super) fn with_newest<R>(
+        &self,
+        key: &[u8],
+        look: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
+        if let Some(pending) = self.pending_value(key) {
+            return Ok(look(pending.value.as_deref()));
+        }
+        let shared = self.table.shared();
+        let pin = shared.epoch.pin();
+        let hit = crate::table::get::get(shared, &pin, key)?;
+        Ok(look(hit.as_deref()))
+    }
+
+    /// Appends a commit, and applies it if it is to be seen before it is durable. An error changes
+    /// nothing.
+    pub(super) fn commit(
+        &mut self,
+        operations: &[Operation<'_>],
+        apply: Apply,
+    ) -> Result<Committed> {
+        self.ensure_log()?;
+        let mut steps = std::mem::take(&mut self.prepared);
+        steps.clear();
+        let appended = self.prepare(operations, &mut steps).and_then(|key_was_there| {
+            let lsn = self.append(operations)?;
+            Ok(Committed { lsn, key_was_there })
+        });
+        let mut committed = match appended {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.forget(&steps);
+                return Err(error);
+            }
+        };
+        match apply {
+            Apply::Now => {
+                for (operation, step) in operations.iter().zip(&steps) {
+                    committed.key_was_there = self.apply(*operation, step);
+                }
+                self.prepared = steps;
+            }
+            Apply::WhenDurable => self.hold(committed.lsn, operations, steps),
+        }
+        Ok(committed)
+    }
+
+    fn prepare(&mut self, operations: &[Operation<'_>], steps: &mut Vec<Step>) -> Result<bool> {
+        let seed = self.table.shared().parameters.hash_seed;
+        // For a single operation the answer is known before the commit is applied.
+        let key_was_there = match operations {
+            [Operation::Insert { key, .. } | Operation::Remove { key }] => {
+                !self.pending.is_empty() && self.with_newest(key, |value| value.is_some())?
+            }
+            _ => false,
+        };
+        for operation in operations {
+            steps.push(match *operation {
+                Operation::Insert { key, value } => {
+                    let hash = hash(key, seed);
+                    Step::Insert { hash, prepared: self.table.prepare_insert(hash, key, value)? }
+                }
+                Operation::Remove { key } => {
+                    let hash = hash(key, seed);
+                    self.table.prepare_remove(hash, key)?;
+                    Step::Remove { hash }
+                }
+                Operation::SetMetadata { metadata } => {
+                    check_metadata(metadata)?;
+                    Step::SetMetadata
+                }
+            });
+        }
+        Ok(key_was_there)
+    }
+
+    fn append(&mut self, operations: &[Operation<'_>]) -> Result<Lsn> {
+        let Some(log) = &mut self.log else {
+            return Err(Error::Closed);
+        };
+        let payload_len: usize = operations.iter().map(|operation| operation.len()).sum();
+        log.reserve(payload_len as u64)?;
+        let lsn = match operations {
+            [operation] => {
+                let (key, value) = operation.key_and_value();
+                log.append_parts(&[&operation.header(), key, value])
+            }
+            _ => log.append(&encode(operations, payload_len)),
+        };
+        if log.buffered_len() >= LOG_BUFFER {
+            // The commit is in memory and counts; a failure here refuses all that come after.
+            if let Err(error) = log.write(false) {
+                self.table.shared().refuse(&error);
+            }
+        }
+        Ok(lsn)
+    }
+
+    fn forget(&mut self, steps: &[Step]) {
+        for step in steps.iter().rev() {
+            if let Step::Insert { prepared, .. } = step {
+                self.table.forget_insert(prepared);
+            }
+        }
+    }
+
+    fn hold(&mut self, lsn: Lsn, operations: &[Operation<'_>], steps: Vec<Step>) {
+        for operation in operations {
+            match *operation {
+                Operation::Insert { key, value } => {
+                    let value = Some(value.to_vec());
+                    self.pending_keys.insert(key.to_vec(), PendingKey { lsn, value });
+                }
+                Operation::Remove { key } => {
+                    self.pending_keys.insert(key.to_vec(), PendingKey { lsn, value: None });
+                }
+                Operation::SetMetadata { .. } => {}
+            }
+        }
+        let payload_len = operations.iter().map(|operation| operation.len()).sum();
+        self.pending.push_back(Pending { lsn, payload: encode(operations, payload_len), steps });
+    }
+
+    /// Applies the pending commits up to this one, in their order (I2: they are durable now).
+    pub(super) fn apply_until(&mut self, lsn: Lsn) {
+        while self.pending.front().is_some_and(|pending| pending.lsn <= lsn) {
+            let Some(pending) = self.pending.pop_front() else { break };
+            let mut rest = pending.payload.as_slice();
+            for step in &pending.steps {
+                let (operation, after) =
+                    Operation::decode(rest).expect("a payload that was just encoded");
+                self.apply(operation, step);
+                rest = after;
+                let (key, _) = operation.key_and_value();
+                if self
+                    .pending_keys
+                    .get(key)
+                    .is_some_and(|pending_key| pending_key.lsn <= pending.lsn)
+                {
+                    self.pending_keys.remove(key);
+                }
+            }
+        }
+    }
+
+    /// Whether the key of the operation was there.
+    fn apply(&mut self, operation: Operation<'_>, step: &Step) -> bool {
+        match (operation, step) {
+            (Operation::Insert { key, value }, Step::Insert { hash, prepared }) => {
+                !self.table.apply_insert(*hash, key, value, prepared)
+            }
+            (Operation::Remove { key }, Step::Remove { hash }) => {
+                self.table.apply_remove(*hash, key)
+            }
+            (Operation::SetMetadata { metadata }, Step::SetMetadata) => {
+                self.table.pager.metadata = metadata.to_vec();
+                false
+            }
+            _ => panic!("a step is prepared for each operation"),
+        }
+    }
+
+    /// Applies a commit that recovery read from the log.
+    pub(super) fn redo(&mut self, payload: &[u8]) -> Result<()> {
+        let mut rest = payload;
+        let mut operations = Vec::new();
+        while !rest.is_empty() {
+            let (operation, after) = Operation::decode(rest)
+                .map_err(|fault| fault.at(&self.files.path, crate::Place::File))?;
+            operations.push(operation);
+            rest = after;
+        }
+        let mut steps = Vec::new();
+        if let Err(error) = self.prepare(&operations, &mut steps) {
+            self.forget(&steps);
+            return Err(error);
+        }
+        for (operation, step) in operations.into_iter().zip(&steps) {
+            self.apply(operation, step);
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint would write nothing new.
+    pub(super) fn is_unchanged(&self) -> bool {
+        !self.must_checkpoint
+            && self.table.pager.is_unchanged()
+            && self.persisted.as_ref().is_some_and(|persisted| {
+                !persisted.is_moving() && persisted.meta().metadata == self.table.pager.metadata
+            })
+    }
+
+    /// Bytes of changed pages in memory.
+    pub(super) fn dirty_len(&self) -> u64 {
+        let page_size = self.table.shared().parameters.page_size;
+        (self.table.pager.dirty_count() * page_size) as u64
+    }
+}
+
+fn encode(operations: &[Operation<'_>], payload_len: usize) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(payload_len);
+    operations.iter().for_each(|operation| operation.encode(&mut payload));
+    payload
+}
+
+fn check_metadata(metadata: &[u8]) -> Result<()> {
+    if metadata.len() > METADATA_LEN_MAX {
+        let len = metadata.len() as u64;
+        return Err(Error::MetadataTooLarge { len, max: METADATA_LEN_MAX as u64 });
+    }
+    Ok(())
+}
+
+/// An epoch that no log ever had (C5).
+pub(super) fn new_epoch(files: &LogFiles, last_counter: u64) -> Result<Epoch> {
+    let mut random = [0; 8];
+    let filled = files.storage.random(&mut random);
+    filled.map_err(|e| Error::io("get random bytes for", &files.path, e))?;
+    Ok(Epoch { counter: last_counter + 1, random: u64::from_le_bytes(random) })
+}
+
+/// A log's start, as a meta page keeps it.
+pub(super) fn position_of(start: LogStart) -> LogPosition {
+    LogPosition {
+        epoch_counter: start.epoch.counter,
+        epoch_random: start.epoch.random,
+        segment: start.segment,
+        lsn: start.lsn.0,
+    }
+}
+
+/// The start that a meta page keeps.
+pub(super) fn start_of(position: LogPosition) -> LogStart {
+    LogStart {
+        epoch: Epoch { counter: position.epoch_counter, random: position.epoch_random },
+        segment: position.segment,
+        lsn: Lsn(position.lsn),
+    }
+}

@@ -1,0 +1,281 @@
+//! The model test: a million random operations against `std::collections::HashMap`, with reopens,
+//! checkpoints and resizes up and down. Each seed draws its own page size, record sizes, budgets
+//! and durability. The seeds are printed; `SPLITPOINT_SEED` repeats one, `SPLITPOINT_OPERATIONS`
+//! changes how many operations all seeds do together.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test: whatever goes wrong must end it"
+)]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use splitpoint::simulation::{Rng, SimulatedDisk};
+use splitpoint::{Access, Batch, Durability, Index, Options, Verify};
+
+const SEEDS: u64 = 20;
+const OPERATIONS: u64 = 1_000_000;
+
+fn main() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seeds = match number("SPLITPOINT_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..SEEDS,
+    };
+    let count =
+        number("SPLITPOINT_OPERATIONS").unwrap_or(OPERATIONS) / seeds.clone().count() as u64;
+    let started = Instant::now();
+    let mut total = 0;
+    for seed in seeds.clone() {
+        println!("model: seed {seed}");
+        total += Run::new(seed).run(count);
+    }
+    println!(
+        "model: {total} operations, seeds {}..{}, 0 failures, {:.1} s",
+        seeds.start,
+        seeds.end,
+        started.elapsed().as_secs_f64()
+    );
+    println!("\ntest result: ok. {} passed; 0 failed", seeds.count());
+}
+
+struct Run {
+    rng: Rng,
+    disk: SimulatedDisk,
+    options: Options,
+    index: Index,
+    model: HashMap<Vec<u8>, Vec<u8>>,
+    metadata: Vec<u8>,
+    keys: usize,
+    value_max: usize,
+    page_size: usize,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut rng = Rng::new(seed);
+        let disk = SimulatedDisk::new(seed);
+        let page_size = [4096, 4096, 8192, 16384, 65536][rng.below(5)];
+        let durability = match rng.below(2) {
+            0 => Durability::Immediate,
+            _ => Durability::Background(Duration::from_secs(3600)),
+        };
+        let budgets = [(1 << 16, 1 << 16), (1 << 20, 1 << 18), (1 << 22, 1 << 24)];
+        let (log, memory) = budgets[rng.below(3)];
+        let memory = memory.max(8 * page_size as u64);
+        let options = Options::new()
+            .storage(&disk)
+            .manual()
+            .durability(durability)
+            .small_budgets(log, memory)
+            .verify([Verify::OnFirstTouch, Verify::Always, Verify::Never][rng.below(3)])
+            .access([Access::Mapped, Access::Mapped, Access::Pread][rng.below(3)]);
+        let index = options.clone().page_size(page_size).open("/model").unwrap();
+        let keys = [50, 1_000, 10_000][rng.below(3)];
+        let value_max = [20, 200, 200, 2 * page_size][rng.below(4)];
+        println!("  page size {page_size}, {keys} keys, values to {value_max}, {options:?}");
+        Run {
+            rng,
+            disk,
+            options,
+            index,
+            model: HashMap::new(),
+            metadata: Vec::new(),
+            keys,
+            value_max,
+            page_size,
+        }
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let n = self.rng.below(self.keys);
+        // One key in a hundred is longer than fits a bucket page.
+        match n % 100 {
+            0 => format!("{n:0>width$}", width = 1 + (n % 7) * self.page_size / 6).into_bytes(),
+            1 => n.to_le_bytes()[..(n % 5)].to_vec(),
+            _ => format!("key {n}").into_bytes(),
+        }
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        let len = match self.rng.below(200) {
+            0 => self.rng.below(3 * self.page_size),
+            _ => self.rng.below(self.value_max + 1),
+        };
+        let mut value = vec![0; len];
+        self.rng.fill(&mut value);
+        value
+    }
+
+    fn run(mut self, count: u64) -> u64 {
+        // Tides: mostly inserts, then mostly removals, so that the table grows and shrinks.
+        let mut tide = 0;
+        for step in 0..count {
+            if step % 5_000 == 0 {
+                tide = self.rng.below(3);
+            }
+            match self.rng.below(1_000) {
+                0 => self.reopen(),
+                1 => self.index.checkpoint().unwrap(),
+                2 | 3 => self.scan(),
+                4..30 => self.batch(),
+                30..60 => drop(self.index.begin_checkpoint().unwrap()),
+                60..200 => drop(self.index.step_checkpoint().unwrap()),
+                200..230 => self.update(),
+                230..250 => self.exchange(),
+                250..255 => self.set_metadata(),
+                255..400 => self.get(),
+                400..410 => self.get_many(),
+                draw => {
+                    let removals = [150, 300, 450][tide];
+                    if draw < 410 + removals { self.remove() } else { self.insert() }
+                }
+            }
+        }
+        self.reopen();
+        self.index.close().unwrap();
+        count
+    }
+
+    fn insert(&mut self) {
+        let (key, value) = (self.key(), self.value());
+        let new = self.index.insert(&key, &value).unwrap();
+        assert_eq!(new, self.model.insert(key.clone(), value).is_none(), "insert {key:?}");
+    }
+
+    fn remove(&mut self) {
+        let key = self.key();
+        let was = self.index.remove(&key).unwrap();
+        assert_eq!(was, self.model.remove(&key).is_some(), "remove {key:?}");
+    }
+
+    fn get(&mut self) {
+        let key = self.key();
+        let found = self.index.get(&key).unwrap();
+        assert_eq!(found.as_deref(), self.model.get(&key).map(Vec::as_slice), "get {key:?}");
+    }
+
+    fn get_many(&mut self) {
+        let keys: Vec<Vec<u8>> = (0..self.rng.below(100)).map(|_| self.key()).collect();
+        let mut seen = 0;
+        let model = &self.model;
+        self.index
+            .get_many_with(&keys, |i, value| {
+                assert_eq!(i, seen);
+                seen += 1;
+                assert_eq!(value, model.get(&keys[i]).map(Vec::as_slice));
+            })
+            .unwrap();
+        assert_eq!(seen, keys.len());
+        for (key, value) in keys.iter().zip(self.index.get_many(&keys).unwrap()) {
+            assert_eq!(value.as_deref(), model.get(key).map(Vec::as_slice));
+        }
+    }
+
+    fn update(&mut self) {
+        let key = self.key();
+        let add = self.value();
+        let model = &mut self.model;
+        let there = self
+            .index
+            .update(&key, |old| {
+                assert_eq!(old, model.get(&key).map(Vec::as_slice));
+                let new = (!add.len().is_multiple_of(3)).then(|| add.clone());
+                match &new {
+                    Some(value) => model.insert(key.clone(), value.clone()),
+                    None => model.remove(&key),
+                };
+                new
+            })
+            .unwrap();
+        assert_eq!(there, self.model.contains_key(&key));
+    }
+
+    fn exchange(&mut self) {
+        let (key, value) = (self.key(), self.value());
+        let current = self.model.get(&key).cloned();
+        let wrong =
+            self.index.compare_exchange(&key, Some(b"never a value of these"), None).unwrap();
+        assert!(!wrong);
+        let new = (self.rng.below(3) > 0).then_some(value);
+        assert!(self.index.compare_exchange(&key, current.as_deref(), new.as_deref()).unwrap());
+        match new {
+            Some(value) => self.model.insert(key, value),
+            None => self.model.remove(&key),
+        };
+    }
+
+    fn batch(&mut self) {
+        let mut batch = Batch::new();
+        for _ in 0..self.rng.below(60) {
+            let key = self.key();
+            if self.rng.below(3) == 0 {
+                batch.remove(&key);
+                self.model.remove(&key);
+            } else {
+                let value = self.value();
+                batch.insert(&key, &value);
+                self.model.insert(key, value);
+            }
+        }
+        let background = Durability::Background(Duration::from_secs(3600));
+        let durability = [Durability::Immediate, background][self.rng.below(2)];
+        self.index.commit_with(batch, durability).unwrap();
+        self.index.sync().unwrap();
+    }
+
+    fn set_metadata(&mut self) {
+        self.metadata = vec![7; self.rng.below(1025)];
+        self.index.set_metadata(&self.metadata).unwrap();
+    }
+
+    fn scan(&mut self) {
+        let mut seen = 0;
+        for entry in self.index.iter().unwrap() {
+            let (key, value) = entry.unwrap();
+            assert_eq!(self.model.get(&key), Some(&value), "scan {key:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, self.model.len(), "a scan yields each record once");
+        let mut iter = self.index.iter().unwrap();
+        let skip = self.rng.below(seen + 1);
+        let first: Vec<_> = iter.by_ref().take(skip).map(Result::unwrap).collect();
+        let cursor = iter.cursor().to_string().parse().unwrap();
+        let rest = self.index.scan_from(cursor).unwrap().count();
+        assert_eq!(first.len() + rest, seen, "a cursor goes on where it was taken");
+    }
+
+    fn reopen(&mut self) {
+        match self.rng.below(4) {
+            // Closed clean, dropped, or killed between two calls.
+            0 | 1 => self.index.close().unwrap(),
+            2 => {}
+            _ => {
+                self.index.sync().unwrap();
+                self.disk = SimulatedDisk::from_image(&self.disk.snapshot(), self.rng.next());
+                self.options = self.options.clone().storage(&self.disk);
+            }
+        }
+        let other = SimulatedDisk::new(0);
+        let placeholder = Options::new().storage(&other).manual().open("/none").unwrap();
+        drop(std::mem::replace(&mut self.index, placeholder));
+        if self.rng.below(3) == 0 {
+            let reader = self.options.clone().read_only(true).open("/model").unwrap();
+            self.verify(&reader);
+            reader.close().unwrap();
+        }
+        self.index = self.options.clone().open("/model").unwrap();
+        self.verify(&self.index);
+    }
+
+    fn verify(&self, index: &Index) {
+        assert_eq!(index.len(), self.model.len() as u64);
+        for (key, value) in &self.model {
+            assert_eq!(index.get(key).unwrap().as_deref(), Some(value.as_slice()), "{key:?}");
+        }
+        assert_eq!(index.metadata().unwrap(), self.metadata);
+    }
+}
