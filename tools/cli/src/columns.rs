@@ -1,6 +1,8 @@
 //! The columns of a table: which is the key, how several make one value, and how their names are
 //! kept in the index's metadata. Knows nothing of files and formats.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::escape;
@@ -95,22 +97,33 @@ impl Columns {
 
     /// Takes a value apart again, or nothing if [`Columns::join`] did not make it: then it would not
     /// come back byte for byte.
-    pub(crate) fn split(&self, value: &[u8]) -> Option<Vec<Vec<u8>>> {
-        let fields = match self.values.len() {
-            0 => Vec::new(),
-            1 => return Some(vec![value.to_vec()]),
-            _ => value
-                .split(|&byte| byte == b'\t')
-                .map(|field| {
-                    let mut bytes = Vec::new();
-                    escape::decode(field, &mut bytes).ok().map(|()| bytes)
-                })
-                .collect::<Option<Vec<_>>>()?,
-        };
-        let mut again = Vec::with_capacity(value.len());
-        Columns::join(fields.iter().map(Vec::as_slice), &mut again);
-        (fields.len() == self.values.len() && again == value).then_some(fields)
+    pub(crate) fn split<'a>(&self, value: &'a [u8]) -> Option<Vec<Cow<'a, [u8]>>> {
+        match self.values.len() {
+            0 => return value.is_empty().then(Vec::new),
+            1 => return Some(vec![Cow::Borrowed(value)]),
+            _ => {}
+        }
+        let mut fields = Vec::with_capacity(self.values.len());
+        for escaped in value.split(|&byte| byte == b'\t') {
+            // A value of nothing but tabs must not take many times its own memory.
+            if fields.len() == self.values.len() {
+                return None;
+            }
+            fields.push(unescape(escaped)?);
+        }
+        (fields.len() == self.values.len()).then_some(fields)
     }
+}
+
+/// What a field of a row means, if it is spelled as [`escape::encode`] spells it.
+fn unescape(escaped: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !escaped.iter().any(|byte| matches!(byte, b'\\' | b'\r' | b'\n')) {
+        return Some(Cow::Borrowed(escaped));
+    }
+    let (mut field, mut again) = (Vec::new(), Vec::new());
+    escape::decode(escaped, &mut field).ok()?;
+    escape::encode(&field, &mut again);
+    (again == escaped).then_some(Cow::Owned(field))
 }
 
 #[cfg(test)]
@@ -128,11 +141,11 @@ mod tests {
         Columns::join(row.into_iter(), &mut value);
         assert_eq!(value, b"a\\tb\t\t\\\\x00\\n\xff");
         assert_eq!(columns(3).split(&value).unwrap(), row);
-        for wrong in [&b"a\tb"[..], b"a\tb\tc\td", b"\\x41\tb\tc", b"\\\tb\tc"] {
+        for wrong in [&b"a\tb"[..], b"a\tb\tc\td", b"\\x41\tb\tc", b"\\\tb\tc", b"a\nb\tb\tc"] {
             assert_eq!(columns(3).split(wrong), None);
         }
-        assert_eq!(columns(1).split(b"a\tb").unwrap(), [b"a\tb"]);
-        assert_eq!(columns(0).split(b"").unwrap(), Vec::<Vec<u8>>::new());
+        assert_eq!(columns(1).split(b"a\tb").unwrap(), [&b"a\tb"[..]]);
+        assert_eq!(columns(0).split(b"").unwrap(), Vec::<Cow<'_, [u8]>>::new());
         assert_eq!(columns(0).split(b"x"), None);
     }
 

@@ -73,6 +73,8 @@ fn read_and_kill(stage: &Stage, child: &mut Child) -> Result<u64, Failure> {
         line.clear();
         let len = output.read_line(&mut line).map_err(|error| fail(&error.to_string()))?;
         if len == 0 {
+            // Ctrl-C reaches the child as well.
+            stage.check_interrupt()?;
             return Err(fail("ended by itself; its own message says why"));
         }
         acknowledged += 1;

@@ -11,8 +11,6 @@ use crate::human;
 /// Users in a commit.
 const BATCH_LEN: u64 = 1_000;
 
-const BATCH_STEP: usize = 1_000;
-
 /// Loads them, and says how fast.
 pub(super) fn play(stage: &mut Stage, index: &Index) -> Result<(), Failure> {
     let users = stage.users;
@@ -22,13 +20,16 @@ pub(super) fn play(stage: &mut Stage, index: &Index) -> Result<(), Failure> {
         features::VALUE_SIZE
     ))?;
     let started = Instant::now();
-    for first in (0..users).step_by(BATCH_STEP) {
+    let mut first = 0;
+    while first < users {
         stage.check_interrupt()?;
+        let last = users.min(first + BATCH_LEN);
         let mut batch = Batch::new();
-        for user in first..users.min(first + BATCH_LEN) {
+        for user in first..last {
             batch.insert(features::key(user), features::value(user));
         }
         index.commit(batch).working(&stage.path)?;
+        first = last;
     }
     index.sync().working(&stage.path)?;
     let time = started.elapsed();

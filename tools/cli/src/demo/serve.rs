@@ -11,8 +11,10 @@ use crate::human;
 /// Keys in a batch.
 const BATCH_LEN: usize = 100;
 
-/// So long are batches served; the checking between them comes on top.
-const SERVING_TIME: Duration = Duration::from_secs(3);
+/// So long are batches served, and less where there are few users; the checking between them comes
+/// on top.
+const SERVING_TIME_MAX: Duration = Duration::from_secs(3);
+const SERVING_MICROS_PER_USER: u64 = 3;
 
 /// One key in so many is of nobody: misses are served too.
 const MISS_EVERY: u64 = 50;
@@ -20,11 +22,13 @@ const MISS_EVERY: u64 = 50;
 /// Serves, checks, and says how fast.
 pub(super) fn play(stage: &mut Stage, index: &Index) -> Result<(), Failure> {
     stage.say("\n2. serve: batches of 100 random users, 2 in 100 unknown, every value checked")?;
+    let serving_time = SERVING_TIME_MAX
+        .min(Duration::from_micros(stage.users.saturating_mul(SERVING_MICROS_PER_USER)));
     let mut served = Duration::ZERO;
     let mut times: Vec<Duration> = Vec::new();
     let mut draw = 0;
     let mut rows = vec![None; BATCH_LEN];
-    while served < SERVING_TIME {
+    while served < serving_time {
         stage.check_interrupt()?;
         let users: Vec<u64> = (0..BATCH_LEN).map(|_| pick(&mut draw, stage.users)).collect();
         let keys: Vec<_> = users.iter().map(|&user| features::key(user)).collect();

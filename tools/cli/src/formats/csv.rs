@@ -83,6 +83,11 @@ impl Partial<'_> {
         false
     }
 
+    /// Whether a line end may be part of the field, so that it is no place to begin anew.
+    fn in_quotes(&self) -> bool {
+        matches!(self.state, State::Quoted | State::QuoteSeen)
+    }
+
     fn push(&mut self, byte: u8) {
         if let Some(field) = self.fields.last_mut() {
             field.push(byte);
@@ -126,7 +131,7 @@ impl<R: BufRead> Rows<R> {
             }
             self.input.consume(used);
             row.len += used;
-            if row.len > self.record_max && row.state == State::Quoted && !done {
+            if row.len > self.record_max && row.in_quotes() && !done {
                 return Err(format!(
                     "line {}: a row of more than {} bytes; is a quote left open?",
                     self.place, self.record_max

@@ -128,15 +128,18 @@ pub(crate) fn choose_encoding(
     }
 }
 
+impl Format {
+    /// Whether it has columns, and a header that names them.
+    pub(crate) fn has_header(self) -> bool {
+        matches!(self, Format::Tsv | Format::Csv)
+    }
+}
+
 /// Opens a source; of a format with a header, the header is read now.
 pub(crate) fn source(
     input: Box<dyn BufRead + Send>,
     reading: &Reading,
 ) -> Result<Box<dyn Source>, String> {
-    let has_header = matches!(reading.format, Format::Tsv | Format::Csv);
-    if reading.key_column.is_some() && !has_header {
-        return Err("--key names a column, and this format has none".to_owned());
-    }
     let key = reading.key_column.as_deref();
     let (encoding, record_max) = (reading.encoding, reading.record_max);
     Ok(match reading.format {

@@ -82,8 +82,12 @@ impl Args {
         // Whatever happened, what is in is made durable, and the user told how much that is.
         let settled = index.sync().working(path);
         load.progress.bar.finish_and_clear();
-        outcome.map_err(|failure| load.explain(failure))?;
-        settled?;
+        match (outcome, settled) {
+            (Ok(()), settled) => settled?,
+            (Err(failure), Ok(())) => return Err(load.explain(failure)),
+            // Nothing that was not durable before can be counted on now.
+            (Err(failure), Err(_)) => return Err(failure),
+        }
         let summary = load.summary();
         index.close().working(path)?;
         let mut output = Output::new();
@@ -95,6 +99,11 @@ impl Args {
         let file = self.input.as_deref().filter(|path| *path != Path::new("-"));
         let format = formats::choose(self.format, file)?;
         let encoding = formats::choose_encoding(format, self.encoding)?;
+        if self.key.is_some() && !format.has_header() {
+            return Err(Failure::Usage(
+                "--key names a column; jsonl and pairs have none".to_owned(),
+            ));
+        }
         let name = file.map_or("standard input".to_owned(), |path| path.display().to_string());
         let open = |error: io::Error| Failure::Open(format!("cannot open {name}: {error}"));
         let (input, len): (Box<dyn Read + Send>, _) = match file {
@@ -299,7 +308,9 @@ impl Load<'_> {
             human::count(self.index.len()),
         );
         if self.bad > 0 {
-            text.push_str(&format!("; {} bad {}s passed over", human::count(self.bad), self.unit));
+            let plural = if self.bad == 1 { "" } else { "s" };
+            let bad = human::count(self.bad);
+            text.push_str(&format!("; {bad} bad {}{plural} passed over", self.unit));
         }
         text
     }

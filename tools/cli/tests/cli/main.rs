@@ -1,0 +1,11 @@
+//! The tool from outside: the built program, its arguments, its output, its exit codes.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod demo;
+mod exit_codes;
+mod load;
+mod lookups;
+mod outputs;
+mod round_trips;
+mod support;
