@@ -47,8 +47,22 @@ struct Partial<'a> {
 }
 
 impl Partial<'_> {
+    /// Whether the row is within the limit. One that is not is passed over to its end, unless that
+    /// cannot be told: then this is false, and there is nowhere to go on.
+    fn fits(&mut self, record_max: usize) -> bool {
+        if self.len > record_max && self.state != State::Lost {
+            if self.in_quotes() {
+                return false;
+            }
+            self.lose("longer than a record may be (--record-max)");
+            self.fields.clear();
+        }
+        true
+    }
+
     /// Takes one byte; true at the end of the row.
     fn take(&mut self, byte: u8) -> bool {
+        self.len += 1;
         match (self.state, byte) {
             (State::Lost, b'\n') => return true,
             (State::Lost, _) => {}
@@ -125,24 +139,19 @@ impl<R: BufRead> Rows<R> {
                 used += 1;
                 self.line_count += u64::from(byte == b'\n');
                 done = row.take(byte);
-                if done {
+                if done || !row.fits(self.record_max) {
                     break;
                 }
             }
             self.input.consume(used);
-            row.len += used;
-            if row.len > self.record_max && row.in_quotes() && !done {
+            if done {
+                return Ok(if row.mistake.is_empty() { Row::Whole } else { Row::Bad(row.mistake) });
+            }
+            if !row.fits(self.record_max) {
                 return Err(format!(
                     "line {}: a row of more than {} bytes; is a quote left open?",
                     self.place, self.record_max
                 ));
-            }
-            if row.len > self.record_max && row.state != State::Lost {
-                row.lose("longer than a record may be (--record-max)");
-                row.fields.clear();
-            }
-            if done {
-                return Ok(if row.mistake.is_empty() { Row::Whole } else { Row::Bad(row.mistake) });
             }
         }
     }

@@ -6,6 +6,8 @@ mod encoding;
 mod jsonl;
 pub(crate) mod lines;
 mod pairs;
+#[cfg(test)]
+mod tests;
 mod tsv;
 
 use std::io::{BufRead, Write};

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     encoding: Option<Encoding>,
     /// The longest line or record; a longer one is bad.
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
-    record_max: u32,
+    record_max: u64,
     /// Print the summary as one JSON object.
     #[arg(long)]
     json: bool,

@@ -1,6 +1,11 @@
 //! `load` beyond the formats: batches, repeated keys, columns that disagree, Ctrl-C.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+#[cfg(unix)]
+use std::process::Command;
+use std::process::{Child, ChildStdin, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::Place;
 
@@ -85,37 +90,80 @@ fn header_faults_are_named_and_make_no_file() {
     place.feed(&args, b"\xff,b\n").fails(4, "not UTF-8");
 }
 
+/// A load that waits for more on its pipe; it has the file, and two batches of ten are on their way.
+struct Waiting {
+    child: Child,
+    stdin: ChildStdin,
+}
+
+impl Waiting {
+    fn start(place: &Place) -> Waiting {
+        let mut child = place
+            .command(&["load", "a", "--format", "tsv", "--batch", "10"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(numbered(25).as_bytes()).unwrap();
+        let started = Instant::now();
+        while !place.path("a").exists() && started.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        Waiting { child, stdin }
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn ctrl_c_says_how_many_records_are_in() {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-    use std::time::{Duration, Instant};
-
     let place = Place::new();
-    let mut child = place
-        .command(&["load", "a", "--format", "tsv", "--batch", "10"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Kept open: the tool waits for more, as in a pipe that has fallen silent.
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(numbered(25).as_bytes()).unwrap();
-    let started = Instant::now();
-    while !place.path("a").exists() && started.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    std::thread::sleep(Duration::from_millis(500));
+    let Waiting { child, stdin } = Waiting::start(&place);
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     drop(stdin);
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{err}");
-    let count = String::from_utf8(place.ok(&["count", "a"])).unwrap();
-    let words = format!("interrupted; {} records of standard input are in a", count.trim());
-    assert!(err.contains(&words), "{err}");
-    assert_eq!(count, "20\n");
+    assert!(err.contains("interrupted; 20 records of standard input are in a"), "{err}");
+    assert_eq!(place.ok(&["count", "a"]), b"20\n");
+}
+
+#[test]
+fn a_killed_load_leaves_whole_batches() {
+    let place = Place::new();
+    let Waiting { mut child, stdin } = Waiting::start(&place);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(stdin);
+    assert_eq!(place.ok(&["count", "a"]), b"20\n");
+    place.ok(&["check", "a"]);
+    assert_eq!(place.ok(&["get", "a", "19"]), b"name 19");
+    assert!(place.ok(&["export", "a", "--format", "tsv"]).starts_with(b"id\tname\n"));
+}
+
+#[test]
+fn a_file_in_use_is_refused_or_waited_for() {
+    let place = Place::new();
+    let Waiting { child, stdin } = Waiting::start(&place);
+    for verb in [&["put", "a", "k", "v"][..], &["del", "a", "k"], &["load", "a", "t.tsv"]] {
+        place.write("t.tsv", numbered(1));
+        place
+            .run(verb)
+            .fails(3, "locked by another process; close it there, or wait for it with --wait");
+    }
+    let waiting = place
+        .command(&["put", "a", "k", "v", "--wait", "30"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    drop(stdin);
+    assert!(child.wait_with_output().unwrap().status.success());
+    let put = waiting.wait_with_output().unwrap();
+    assert!(put.status.success(), "{}", put.stderr.escape_ascii());
+    assert_eq!(place.ok(&["count", "a"]), b"26\n");
 }

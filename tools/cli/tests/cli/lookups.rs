@@ -86,3 +86,24 @@ fn scans_go_on_at_their_cursor() {
     assert_eq!(some.text().lines().count(), 34);
     assert!(some.text().lines().all(|line| line.starts_with('a')));
 }
+
+#[test]
+fn large_values_and_keys_come_back() {
+    let place = Place::new();
+    place.ok(&["create", "a"]);
+    let mut random = Random(3);
+    let value: Vec<u8> = (0..3_000_000).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+    assert_eq!(place.feed(&["put", "a", "big", "-"], &value).code, 0);
+    assert!(place.ok(&["get", "a", "big"]) == value);
+    let key = "k".repeat(65_535);
+    place.ok(&["put", "a", &key, "v"]);
+    assert_eq!(place.ok(&["get", "a", &key]), b"v");
+    let longer = "k".repeat(65_536);
+    place.run(&["put", "a", &longer, "v"]).fails(4, "65536 bytes is too large");
+    place.run(&["get", "a", &longer]).fails(4, "65536 bytes is too large");
+    for format in ["tsv", "pairs"] {
+        let text = place.ok(&["export", "a", "--format", format]);
+        assert_eq!(place.feed(&["load", format, "--format", format], &text).code, 0);
+        assert!(place.content(format) == place.content("a"));
+    }
+}

@@ -6,6 +6,7 @@ mod demo;
 mod exit_codes;
 mod load;
 mod lookups;
+mod manual;
 mod outputs;
 mod round_trips;
 mod support;
