@@ -8,5 +8,6 @@ mod load;
 mod lookups;
 mod manual;
 mod outputs;
+mod real_file;
 mod round_trips;
 mod support;
