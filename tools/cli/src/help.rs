@@ -25,10 +25,10 @@ Exit codes:
   3  a file cannot be opened: not there, no permission, locked, not a splitpoint file
   4  the work failed on the way, or was interrupted
 
-Messages go to standard error and begin with `splitpoint:`; answers go to standard output. Verbs that
-print facts take --json. Reading verbs write nothing, not even after a crash. A file that another
-process has open is waited for with --wait SECONDS. Output that nobody reads to its end (`| head`)
-is no failure.
+Messages go to standard error and begin with `splitpoint:`; answers go to standard output.
+Verbs that print facts take --json. Reading verbs write nothing, not even after a crash. A file
+that another process has open is waited for with --wait SECONDS. Output that nobody reads to its
+end (`| head`) is no failure.
 
 `splitpoint help VERB` shows an example of each verb, `splitpoint help formats` the formats.";
 
@@ -54,10 +54,10 @@ Examples:
   splitpoint load packages.sp packages.tsv --key name
   zcat events.jsonl.gz | splitpoint load events.sp --format jsonl --skip-bad
 
-Later records replace earlier ones of the same key, in the input and in the index. Each batch is one
-commit: after a crash it is in as a whole or not at all. While loading, commits are made durable in
-the background, about once a second; when `load` ends, with or without an error, all it reports is
-durable.
+Later records replace earlier ones of the same key, in the input and in the index. Each batch is
+one commit: after a crash it is in as a whole or not at all. While loading, commits are made
+durable in the background, about once a second; when `load` ends, with or without an error, all it
+reports is durable. A pipe that falls silent leaves the batch that it has begun waiting for more.
 
 The first line that is not a record stops the load: what comes before it is in, nothing after it.
 With --skip-bad such lines are listed (the first 20), counted and passed over. Ctrl-C finishes the
@@ -156,8 +156,8 @@ opens the file again and shows that every commit that the child had been told wa
 Exit code 4 if anything is lost.";
 
 /// The formats, for `splitpoint help formats`.
-pub(crate) const FORMATS: &str = r#"The formats of `load` and `export`. `export | load` gives the same keys and values, byte for byte;
-so does `load | export | load`.
+pub(crate) const FORMATS: &str = r#"The formats of `load` and `export`. `export | load` gives the same keys and values, byte for
+byte; so does `load | export | load`.
 
 tsv    A header with the columns' names, then a line a record, with a tab between columns.
          name<TAB>version<TAB>depends
@@ -165,7 +165,8 @@ tsv    A header with the columns' names, then a line a record, with a tab betwee
        Within a field, \t \n \r and \\ stand for tab, line feed, carriage return and backslash, and
        \xHH for any byte. All other bytes stand for themselves, UTF-8 or not. Lines may end in \r\n.
 
-csv    RFC 4180: a header, commas, fields with commas, quotes or line ends in quotes, quotes doubled.
+csv    RFC 4180: a header, commas; fields with commas, quotes or line ends stand in quotes, and a
+       quote within them is doubled.
          name,version,depends
          zlib1g,1.3.1,"libc6 (>= 2.14), base"
        Lines may end in \n. With --encoding hex or base64 every field is so written, the header not.
@@ -179,12 +180,13 @@ pairs  Binary, without a header: key length and value length, 4 bytes each, litt
          06 00 00 00  05 00 00 00  "zlib1g"  "1.3.1"
 
 Columns. Without --key the first column is the key. Of the others, a single one is the value as it
-is. Several make one value: each escaped as in tsv (\t \n \r \\ only), with a tab between them; so
-`get` prints such a value as the rest of its line in tsv. None at all is an empty value. The names are
-kept in the index's metadata as {"columns":{"key":"name","values":["version","depends"]}}, and
-`export` to tsv or csv gives the columns back, the key's first. A value that is not such a row (one
-that was put by hand, say) is an error there; jsonl and pairs take values as they stand. An index
-without such metadata is exported with the columns `key` and `value`.
+is. Several make one value: each escaped as in tsv (\t \n \r \\ only), with a tab between them;
+so `get` prints such a value as the rest of its line in tsv. None at all is an empty value. The
+names are kept in the index's metadata as
+  {"columns":{"key":"name","values":["version","depends"]}}
+and `export` to tsv or csv gives the columns back, the key's first. A value that is not such a row
+(one that was put by hand, say) is an error there; jsonl and pairs take values as they stand. An
+index without such metadata is exported with the columns `key` and `value`.
 
 Names. The format is told from the file's name: .tsv .tab, .csv, .jsonl .ndjson, .pairs."#;
 

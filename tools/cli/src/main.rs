@@ -29,7 +29,11 @@ use clap::Parser;
 use crate::failure::{Answer, Failure};
 
 fn main() -> ExitCode {
-    match args::Cli::parse().run() {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_run(&error),
+    };
+    match cli.run() {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         // Whoever read our output has had enough (`| head`): that is no failure.
@@ -39,4 +43,14 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// Help that was asked for, or arguments that are wrong: in the same manner as every other message.
+fn not_run(error: &clap::Error) -> ExitCode {
+    match error.to_string().strip_prefix("error: ") {
+        Some(message) => failure::say(message.trim_end()),
+        // Help; whoever does not read it to its end has had enough.
+        None => drop(error.print()),
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
