@@ -1,0 +1,52 @@
+//! The index file that a verb works on, and how it is opened. Knows nothing of what is done to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use splitpoint::{Durability, Index, Options};
+
+use crate::failure::{Context, Failure};
+
+/// The index file, as every verb takes it.
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// The index file.
+    file: PathBuf,
+    /// Wait so long for another process to release the file (fractions allowed).
+    #[arg(long, value_name = "SECONDS", default_value = "0", hide_default_value = true)]
+    #[arg(value_parser = seconds)]
+    wait: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+impl Target {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Opens it for reading only: nothing on disk changes, not even after a crash.
+    pub(crate) fn read(&self) -> Result<Index, Failure> {
+        self.try_read().opening(&self.file)
+    }
+
+    /// As [`Target::read`], with the library's own error.
+    pub(crate) fn try_read(&self) -> splitpoint::Result<Index> {
+        let options = Options::new().create(false).read_only(true).wait_for_lock(self.wait);
+        options.open(&self.file)
+    }
+
+    /// Opens it for writing; each commit is durable when its call returns.
+    pub(crate) fn write(&self) -> Result<Index, Failure> {
+        self.open(Options::new().create(false).durability(Durability::Immediate))
+    }
+
+    /// Opens it with these options, and the wait that the user asked for.
+    pub(crate) fn open(&self, options: Options) -> Result<Index, Failure> {
+        options.wait_for_lock(self.wait).open(&self.file).opening(&self.file)
+    }
+}

@@ -1,0 +1,84 @@
+//! `check`: is every page and record sound?
+
+use serde_json::json;
+
+use crate::failure::{Answer, Context, Failure, Outcome};
+use crate::human;
+use crate::output::Output;
+use crate::target::Target;
+
+/// The arguments of `check`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Print the findings and the counts as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found, whether or not the file could be opened at all.
+#[derive(Default)]
+struct Report {
+    page_count: Option<u64>,
+    record_count: Option<u64>,
+    findings: Vec<String>,
+}
+
+impl Args {
+    /// Reads the whole file; the answer is no if something is wrong with it.
+    pub(crate) fn run(self) -> Outcome {
+        let report = self.report()?;
+        let mut output = Output::new();
+        let sound = report.findings.is_empty();
+        if self.json {
+            output.json_pretty(&json!({
+                "file": self.target.path().to_string_lossy(),
+                "sound": sound,
+                "page_count": report.page_count,
+                "record_count": report.record_count,
+                "findings": report.findings,
+            }))?;
+        } else {
+            for finding in &report.findings {
+                output.line(finding)?;
+            }
+            output.line(self.summary(&report))?;
+        }
+        output.finish(if sound { Answer::Yes } else { Answer::No })
+    }
+
+    fn report(&self) -> Result<Report, Failure> {
+        let path = self.target.path();
+        let index = match self.target.try_read() {
+            // Damage that is met while opening is what a check is for.
+            Err(splitpoint::Error::Corruption(corruption)) => {
+                let findings = vec![corruption.to_string()];
+                return Ok(Report { findings, ..Report::default() });
+            }
+            opened => opened.opening(path)?,
+        };
+        let report = index.check().working(path)?;
+        Ok(Report {
+            page_count: Some(report.page_count),
+            record_count: Some(report.record_count),
+            findings: report.findings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    fn summary(&self, report: &Report) -> String {
+        let path = self.target.path().display();
+        match (report.page_count, report.record_count) {
+            (Some(pages), Some(records)) => {
+                let (pages, records) = (human::count(pages), human::count(records));
+                let verdict = match report.findings.len() {
+                    0 => "sound".to_owned(),
+                    1 => "1 finding".to_owned(),
+                    many => format!("{many} findings"),
+                };
+                format!("{path}: {verdict}; {pages} pages, {records} records read")
+            }
+            _ => format!("{path}: too damaged to be opened"),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The tool from outside: the built program, its arguments, its output, its exit codes.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod demo;
+mod exit_codes;
+mod load;
+mod lookups;
+mod manual;
+mod outputs;
+mod real_file;
+mod round_trips;
+mod support;
