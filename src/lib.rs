@@ -19,6 +19,7 @@ mod table;
 
 pub use error::{Corruption, Error, Place, Promise, Result};
 pub use pager::{Access, Verify};
+pub use table::check::{CheckReport, Finding, Severity};
 
 #[cfg(feature = "simulation")]
 pub mod simulation {

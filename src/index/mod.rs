@@ -24,10 +24,11 @@ pub use options::{Durability, Options};
 pub use stats::Stats;
 pub use value::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::log::Lsn;
 use crate::page::meta::Meta;
 use crate::pager::Shared;
+use crate::table::check::{CheckReport, check};
 use background::Requests;
 use checkpoint::Job;
 use commit::Group;
@@ -320,6 +321,41 @@ impl Index {
             log_written_len: count(&inner.counters.log_written_len),
             file_written_len: count(&inner.counters.file_written_len),
         })
+    }
+
+    /// Checks the last checkpoint as it stands in the file: every page reachable once or free, every
+    /// checksum, every record in its bucket, all counts. Reads the file once, beside readers and
+    /// writers; what was written since that checkpoint is not part of it.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+    /// index.insert("key", "value")?;
+    /// index.checkpoint()?;
+    /// let report = index.check()?;
+    /// assert!(report.is_sound(), "{report}");
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read at all; damage is in the report.
+    pub fn check(&self) -> Result<CheckReport> {
+        self.check_open()?;
+        let inner = self.inner();
+        let run = || {
+            // The pin comes first: pages of the checkpoint that is read next are then not reused.
+            let _pin = self.shared().epoch.pin();
+            let meta = inner.last_meta.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            check(&*self.shared().file, self.path(), &meta, &mut |_, _| ())
+        };
+        let report = run()?;
+        let is_meta = |finding: &crate::Finding| matches!(finding.place, Place::MetaPage(_));
+        if !report.findings.iter().any(is_meta) {
+            return Ok(report);
+        }
+        // A checkpoint may have been writing the meta page that was read: once more without.
+        let _job = inner.job.lock().unwrap_or_else(PoisonError::into_inner);
+        run()
     }
 
     /// Closes the index for all its handles: makes everything durable, gives free space back and

@@ -20,8 +20,8 @@ use crate::error::{Fault, Promise};
 /// Where a record's slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlotPlace {
-    cell: usize,
-    lane: usize,
+    pub(crate) cell: usize,
+    pub(crate) lane: usize,
 }
 
 /// What a search in one page found.
@@ -131,6 +131,48 @@ pub(crate) fn records(
             Ok((SlotPlace { cell: index, lane }, tag, record))
         })
     })
+}
+
+/// A slot that is in use, as it stands, whatever it points to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot<'a> {
+    pub(crate) place: SlotPlace,
+    pub(crate) tag: u16,
+    pub(crate) offset: usize,
+    /// `None` if no record begins there.
+    pub(crate) record: Option<Record<'a>>,
+}
+
+/// Every slot that is in use, for those who look at a page that may be damaged.
+pub(crate) fn slots(page: View<'_>) -> impl Iterator<Item = Slot<'_>> {
+    (0..cell_count(page)).filter_map(move |index| Some((index, page.cell(index)?))).flat_map(
+        move |(index, cell)| {
+            let slots: Vec<(usize, u16, usize)> = cell.slots().collect();
+            slots.into_iter().map(move |(lane, tag, offset)| Slot {
+                place: SlotPlace { cell: index, lane },
+                tag,
+                offset,
+                record: page.tail(index, lane).and_then(Record::decode),
+            })
+        },
+    )
+}
+
+/// Checks what no reader needs to know: that records do not overlap and that empty slots are zero.
+pub(crate) fn check_tidy(page: View<'_>) -> Result<(), Fault> {
+    let mut ranges: Vec<(usize, usize)> = slots(page)
+        .filter_map(|slot| Some((slot.offset, slot.offset + slot.record?.encoded_len())))
+        .collect();
+    ranges.sort_unstable();
+    let mut end = heap_start(page);
+    for (start, next_end) in ranges {
+        if start < end {
+            return Err(Fault::new(Promise::RecordBounds, end as u64, start as u64));
+        }
+        end = next_end;
+    }
+    let stray = (0..cell_count(page)).filter_map(|i| page.cell(i)).find_map(|c| c.stray_tag());
+    Fault::expect(Promise::Reserved, 0, stray.unwrap_or(0).into())
 }
 
 /// Checks what a checksum cannot prove: that cells, counts and records fit and add up.

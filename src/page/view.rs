@@ -74,6 +74,15 @@ impl Cell {
         })
     }
 
+    /// The tag of a slot that is empty and yet not zero.
+    pub(crate) fn stray_tag(&self) -> Option<u16> {
+        self.0
+            .iter()
+            .skip(1)
+            .map(|&slot| unpack(slot))
+            .find_map(|(tag, offset)| (offset == 0 && tag != 0).then_some(tag))
+    }
+
     /// A lane whose slot is empty.
     pub(crate) fn empty_lane(&self) -> Option<usize> {
         self.0.iter().skip(1).position(|&slot| slot >> 16 == 0).map(|i| i + 1)

@@ -26,7 +26,7 @@ const STEP_ENTRIES: usize = 256;
 
 /// A layout may have at most this many buckets for each page of the file, and a few to begin with:
 /// so a damaged bucket count cannot ask for much memory (I8).
-pub(super) fn bucket_count_max(page_count: u64) -> u64 {
+pub(crate) fn bucket_count_max(page_count: u64) -> u64 {
     1024 + 64 * page_count
 }
 

@@ -19,12 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use arena::Arena;
-pub(crate) use checkpoint::{Checkpoint, Persisted, Progress};
+pub(crate) use checkpoint::{Checkpoint, Persisted, Progress, bucket_count_max};
 pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
-pub(crate) use recovery::{MetaPages, Opened, Reading, create, open, read_meta};
+pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
+pub(crate) use tree::{Node, Nodes, Tree};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};

@@ -217,7 +217,7 @@ pub(crate) fn open(
 }
 
 /// A sweep moves whole runs, so the splitpoint is where one begins.
-fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
+pub(crate) fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
     if meta.next.is_none() {
         return Ok(());
     }

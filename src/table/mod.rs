@@ -11,6 +11,8 @@ pub(crate) mod get;
 pub(crate) mod operation;
 pub(crate) mod resize;
 pub(crate) mod scan;
+#[cfg(test)]
+pub(crate) mod tests_support;
 mod write;
 
 use std::sync::Arc;
