@@ -82,7 +82,6 @@ struct Inner {
     log_budget: u64,
     memory_budget: u64,
     manual: bool,
-    closed: AtomicBool,
     writer: Mutex<Writer>,
     /// The thread that runs an update closure under the writer's lock.
     updating: AtomicU64,
@@ -113,7 +112,7 @@ impl Inner {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+        self.shared.check_open()
     }
 
     /// Closes for all handles; a second time is an error.
@@ -121,13 +120,18 @@ impl Inner {
         if self.is_updating() {
             return Err(Error::Reentrant);
         }
-        if self.closed.swap(true, Ordering::SeqCst) {
+        if !self.shared.close() {
             return Err(Error::Closed);
         }
         self.stop_threads();
-        if self.shared.read_only {
-            return Ok(());
-        }
+        let closed = if self.shared.read_only { Ok(()) } else { self.close_file() };
+        // A value that is still held looks at the file: the lock stays until it is dropped.
+        let file = self.shared.file.clone();
+        self.shared.epoch.retire(0, move || file.unlock());
+        closed
+    }
+
+    fn close_file(&self) -> Result<()> {
         self.shared.check_not_refused()?;
         self.checkpoint_and_compact(true)?;
         let mut writer = self.writer();
@@ -179,7 +183,6 @@ impl Index {
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
         let key = key.as_ref();
-        self.check_open()?;
         crate::table::check_key(self.shared(), key)?;
         let found = value::find(self.shared(), key)?;
         let hit = u64::from(found.is_some());

@@ -14,7 +14,7 @@
 
 use super::record::{LargeRecord, Record};
 use super::view::{cell_count, heap_start, live_len, record_count};
-use super::{CELL_SLOTS, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, word};
+use super::{CELL_SLOTS, Cell, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, word};
 use crate::error::{Fault, Promise};
 
 /// Where a record's slot is.
@@ -121,9 +121,8 @@ pub(crate) fn records(
     page: View<'_>,
 ) -> impl Iterator<Item = Result<(SlotPlace, u16, Record<'_>), Fault>> {
     (0..cell_count(page)).flat_map(move |index| {
-        let slots: Vec<(usize, u16, usize)> =
-            page.cell(index).map(|cell| cell.slots().collect()).unwrap_or_default();
-        slots.into_iter().map(move |(lane, tag, offset)| {
+        let slots = page.cell(index).into_iter().flat_map(Cell::slots);
+        slots.map(move |(lane, tag, offset)| {
             let record = page.tail(index, lane).and_then(Record::decode);
             let record = record.ok_or_else(|| {
                 Fault::new(Promise::RecordBounds, page.len() as u64, offset as u64)
@@ -232,6 +231,12 @@ pub(crate) fn has_overflow(page: View<'_>) -> bool {
 /// The record in a slot.
 pub(crate) fn record_at(page: View<'_>, place: SlotPlace) -> Option<Record<'_>> {
     page.tail(place.cell, place.lane).and_then(Record::decode)
+}
+
+/// Whether a page of this size can be made of as many records and bytes.
+pub(crate) fn fits(page_size: usize, records: usize, record_bytes: usize) -> bool {
+    let cells = records.div_ceil(CELL_SLOTS).max(1);
+    HEADER_SIZE + cells * LINE_SIZE + record_bytes <= page_size
 }
 
 /// The cells that suit a page of records of this average length.

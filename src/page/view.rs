@@ -67,8 +67,8 @@ impl Cell {
     }
 
     /// The slots with their lanes, empty ones left out.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, u16, usize)> + '_ {
-        self.0.iter().enumerate().skip(1).filter_map(|(lane, &slot)| {
+    pub(crate) fn slots(self) -> impl Iterator<Item = (usize, u16, usize)> {
+        self.0.into_iter().enumerate().skip(1).filter_map(|(lane, slot)| {
             let (tag, offset) = unpack(slot);
             (offset != 0).then_some((lane, tag, offset))
         })

@@ -178,6 +178,7 @@ impl Pager {
         let state = self.state();
         let sides = [Some(&state.current), state.next.as_ref()];
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.dirty_frames = 0;
         // An entry may be listed twice if it was empty in between: the later one counts.
         dirty.sort_by_key(|d| (d.side, d.which, d.index));
         Checkpoint {
@@ -246,6 +247,7 @@ impl Pager {
                     }
                     self.frames.info_mut(frozen).dirty_index = self.dirty.len();
                     self.dirty.push(*dirty);
+                    self.dirty_frames += 1;
                 }
                 (Some(Pointer::Empty), None) => self.dirty.push(*dirty),
                 // Changed meanwhile, so listed anew; or a sweep has dropped the whole side.

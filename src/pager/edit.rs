@@ -37,6 +37,8 @@ pub(crate) struct Pager {
     pub(super) frames: Frames,
     pub(super) interval: u64,
     pub(super) dirty: Vec<Dirty>,
+    /// Entries among them that have a page.
+    pub(super) dirty_frames: usize,
     /// Pages of the last checkpoint that the next one does not reach.
     pub(super) dropped: Vec<PageRun>,
     /// Pages of large records that the last checkpoint does not reach.
@@ -67,6 +69,7 @@ impl Pager {
             frames,
             interval: 1,
             dirty: Vec::new(),
+            dirty_frames: 0,
             dropped: Vec::new(),
             values_new: Vec::new(),
             garbage: Vec::new(),
@@ -81,9 +84,9 @@ impl Pager {
         self.state.clone()
     }
 
-    /// Dirty entries since the last freeze.
+    /// Changed pages since the last freeze; of a chain, the first.
     pub(crate) fn dirty_count(&self) -> usize {
-        self.dirty.len()
+        self.dirty_frames
     }
 
     /// Whether a checkpoint would find nothing to write.
@@ -101,6 +104,18 @@ impl Pager {
     pub(crate) fn set_state(&mut self, state: State) {
         self.state = Arc::new(state);
         self.shared.state.replace(&self.shared.epoch, self.state.clone());
+        self.forget_dead_sides();
+    }
+
+    /// What was listed of a side that a sweep has left behind is of no interest any more.
+    fn forget_dead_sides(&mut self) {
+        let state = self.state.clone();
+        self.dirty.retain(|dirty| state.side(dirty.side).is_some() || dirty.frame.is_some());
+        for (index, dirty) in self.dirty.iter().enumerate() {
+            if let Some(frame) = dirty.frame {
+                self.frames.info_mut(frame).dirty_index = index;
+            }
+        }
     }
 
     pub(crate) fn set_splitpoint(&mut self, splitpoint: u64) {
@@ -181,6 +196,7 @@ impl Pager {
         let entry = Dirty { side: side.id, which, index, frame };
         match old {
             Pointer::Frame { frame: old, .. } if self.is_private(old) => {
+                self.dirty_frames -= 1;
                 let dirty_index = self.frames.info(old).dirty_index;
                 *self.dirty.get_mut(dirty_index).expect("a private frame is listed") = entry;
                 if let Some(frame) = frame {
@@ -194,6 +210,7 @@ impl Pager {
                 self.dirty.push(entry);
             }
         }
+        self.dirty_frames += usize::from(frame.is_some());
         let word = frame.map_or(Pointer::Empty, |frame| self.pointer_to(frame));
         slot.store(word.encode(), Ordering::SeqCst);
     }

@@ -15,7 +15,7 @@ mod tree;
 mod values;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use arena::Arena;
@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     /// Large records that a read-only open redid from the log: it writes nothing.
     redone_values: Mutex<values::Overlay>,
     refused: OnceLock<String>,
+    closed: AtomicBool,
 }
 
 /// A page, for as long as a pin is held.
@@ -233,6 +234,18 @@ impl Shared {
             let cell = bucket::home_cell(hash, cells);
             view.prefetch(crate::page::HEADER_SIZE + cell * crate::page::LINE_SIZE);
         }
+    }
+
+    /// Closes for all who look from now on; `false` if that was done before.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// An error if it is closed. A reader asks under its pin: then the file stays locked, and its
+    /// pages as they are, until the pin is gone.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// Refuses all further writes of this handle, since `cause` failed (C6).

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::checkpoint::{Moving, Persisted, bucket_count_max, read_node};
@@ -194,6 +194,7 @@ pub(crate) fn open(
         file_len: AtomicU64::new(len),
         redone_values: Mutex::default(),
         refused: OnceLock::new(),
+        closed: AtomicBool::new(false),
     });
     check_splitpoint(&meta).map_err(|fault| fault.at(path, Place::File))?;
     let mut loader = Loader { shared: &shared, meta: &meta, seen: PageSet::default() };

@@ -236,6 +236,13 @@ impl StorageFile for DiskFile {
         Ok(false)
     }
 
+    fn unlock(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if fs2::FileExt::unlock(&self.file).is_ok() {
+            *held = None;
+        }
+    }
+
     fn identity(&self) -> io::Result<FileIdentity> {
         Ok(self.identity)
     }

@@ -263,6 +263,10 @@ impl StorageFile for MemoryFile {
         Ok(lock(&self.node.state).locks.try_lock(self.handle, kind))
     }
 
+    fn unlock(&self) {
+        lock(&self.node.state).locks.unlock(self.handle);
+    }
+
     fn identity(&self) -> io::Result<FileIdentity> {
         Ok(FileIdentity { device: 0, inode: self.node.number })
     }

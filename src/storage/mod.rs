@@ -86,6 +86,8 @@ pub(crate) trait StorageFile: Debug + Send + Sync {
     /// Takes the lock without waiting, changing a held one; `false` if another holder is in the
     /// way, and then what was held is still held. It is held until the file is dropped.
     fn try_lock(&self, kind: LockKind) -> io::Result<bool>;
+    /// Gives the lock back before the file is dropped. A failure leaves it until then.
+    fn unlock(&self);
     /// Which file this is.
     fn identity(&self) -> io::Result<FileIdentity>;
     /// Bytes of disk that it takes.
