@@ -281,7 +281,7 @@ impl Index {
     /// Numbers about the index.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Io`] if the file's size cannot be asked for.
     pub fn stats(&self) -> Result<Stats> {
         self.check_open()?;
         let inner = self.inner();
@@ -308,6 +308,11 @@ impl Index {
             overflow_page_count: counts.overflow_page_count,
             value_page_count: counts.value_page_count,
             file_len: self.shared().file_len(),
+            file_allocated_len: self
+                .shared()
+                .file
+                .allocated_len()
+                .map_err(|e| Error::io("read", self.path(), e))?,
             log_len,
             dirty_len,
             held_len,

@@ -160,6 +160,7 @@ impl<'a> View<'a> {
     /// The record bytes from the one in this slot to the page's end; `None` if the slot is empty
     /// by now or points outside the page.
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the offset's 16 bits are meant")]
     pub(crate) fn tail(&self, cell: usize, lane: usize) -> Option<&'a [u8]> {
         let word = self.word((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2);
         let offset = (word >> (32 * (lane % 2) + 16)) as u16;

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use super::edit::Dirty;
 use super::space::{PageRun, PageSet};
 use super::tree::{Node, Nodes, Tree};
-use super::{Pager, Shared, Side, Which};
+use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::{self, Counts, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta};
 use crate::page::pointer::Pointer;
@@ -640,15 +640,4 @@ pub(super) fn read_node(shared: &Shared, node: Node, pointer: u64) -> Result<Vec
     check_identity(owned.bytes(), checksum, is).map_err(at(page))?;
     array::check_header(owned.bytes(), node.level).map_err(at(page))?;
     Ok(array::words(owned.bytes()).collect())
-}
-
-/// A side's trees, as a new file has them.
-pub(super) fn empty_trees(side: &Side, page_size: usize) -> BTreeMap<(u64, Which), Tree> {
-    [Which::Buckets, Which::Runs]
-        .map(|which| {
-            let len = side.len(which);
-            let count = side.layout.bucket_count;
-            ((side.id, which), Tree::new(Kind::Directory, count, page_size, len))
-        })
-        .into()
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::arena::{FrameInfo, Frames};
-use super::{Page, PageRun, Pin, Shared, Side, State, Which};
+use super::{PageRun, Shared, Side, State, Which};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::page::bucket::PageOf;
 use crate::page::meta::Counts;
@@ -133,19 +133,6 @@ impl Pager {
         Ok(run)
     }
 
-    /// The page of an entry, checked, for reading.
-    pub(crate) fn page<'p>(
-        &'p self,
-        pin: &'p Pin<'_>,
-        side: &Side,
-        which: Which,
-        index: u64,
-    ) -> Result<Option<Page<'p>>> {
-        let slot = side.word(which, index);
-        let word = slot.load(Ordering::SeqCst);
-        self.shared.page(pin, side, which, index, word, Some(slot))
-    }
-
     /// The frame, for reading.
     pub(crate) fn view(&self, frame: u32) -> View<'_> {
         self.frames.view(frame)
@@ -250,10 +237,9 @@ impl Pager {
     pub(crate) fn private_bucket(&mut self, side: &Side, bucket: u64) -> Result<Option<u32>> {
         let slot = side.word(Which::Buckets, bucket);
         let word = slot.load(Ordering::SeqCst);
-        if let Pointer::Frame { frame, .. } = Pointer::decode(word) {
-            if self.is_private(frame) {
-                return Ok(Some(frame));
-            }
+        match Pointer::decode(word) {
+            Pointer::Frame { frame, .. } if self.is_private(frame) => return Ok(Some(frame)),
+            _ => {}
         }
         let Some(frame) = self.copy_page(side, Which::Buckets, bucket, word)? else {
             return Ok(None);
@@ -360,10 +346,9 @@ impl Pager {
             frames.push(frame);
         }
         frames.reverse();
-        if let (Some(&head), false) = (frames.first(), replaced.is_empty()) {
-            if side.word(Which::Runs, run).load(Ordering::SeqCst) != next {
-                self.publish(side, Which::Runs, run, Some(head));
-            }
+        let is_head = side.load(Which::Runs, run) == next;
+        if let (Some(&head), false) = (frames.first(), is_head) {
+            self.publish(side, Which::Runs, run, Some(head));
         }
         replaced.into_iter().for_each(|word| self.discard(word));
         Ok(frames)

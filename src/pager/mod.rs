@@ -174,13 +174,10 @@ impl Shared {
         };
         self.check(&view, bytes, checksum, is)?;
         let cell_count = bucket_cells(view);
-        if self.verify != Verify::Always {
-            if let Some(slot) = slot {
-                let checked = Pointer::Checked { page, cell_count }.encode();
-                // If the writer has been here meanwhile, its word stands.
-                let _ =
-                    slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
-            }
+        if let (Some(slot), false) = (slot, self.verify == Verify::Always) {
+            let checked = Pointer::Checked { page, cell_count }.encode();
+            // If the writer has been here meanwhile, its word stands.
+            let _ = slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
         }
         Ok(Page::Shared { view, cell_count })
     }
@@ -259,10 +256,6 @@ impl Shared {
             Some(cause) => Err(Error::Refused { path: self.path.clone(), cause: cause.clone() }),
             None => Ok(()),
         }
-    }
-
-    pub(crate) fn is_refused(&self) -> bool {
-        self.refused.get().is_some()
     }
 
     pub(crate) fn space(&self) -> MutexGuard<'_, Space> {

@@ -230,6 +230,9 @@ pub(crate) fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
 
 type LoadedSide = (Arc<Side>, BTreeMap<(u64, Which), Tree>);
 
+/// Called with the index of a leaf's first word, and its words.
+type LeafLoader<'f, L> = &'f mut dyn FnMut(&mut L, u64, &[u64]) -> Result<()>;
+
 struct Loader<'o> {
     shared: &'o Shared,
     meta: &'o Meta,
@@ -328,7 +331,7 @@ impl Loader<'_> {
         bucket_count: u64,
         len: u64,
         root: u64,
-        leaf: &mut dyn FnMut(&mut Self, u64, &[u64]) -> Result<()>,
+        leaf: LeafLoader<'_, Self>,
     ) -> Result<Tree> {
         let mut tree = Tree::new(kind, bucket_count, self.meta.parameters.page_size, len);
         let mut leaves: Vec<(u64, Vec<u64>)> = Vec::new();

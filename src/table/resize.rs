@@ -126,6 +126,12 @@ impl Table {
         Ok(())
     }
 
+    /// Whether a sweep is on its way.
+    #[cfg(test)]
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.pager.state().next.is_some()
+    }
+
     /// Whether [`Table::settle`] has something to do.
     pub(crate) fn wants_settling(&self) -> bool {
         self.is_shrinkable()
