@@ -351,13 +351,13 @@ impl PageOf {
         records: &[(u64, Record<'r>)],
     ) -> Vec<(u64, Record<'r>)> {
         let bytes = records.iter().map(|(_, record)| record.encoded_len()).sum();
-        let page_size = frame.view().len();
-        let suitable = suitable_cell_count(page_size, records.len(), bytes);
-        // Cells that are only convenient must not take the room that a record needs.
-        let cells = match (page_size - HEADER_SIZE).checked_sub(bytes) {
-            Some(free) => suitable.min(free / LINE_SIZE).max(1),
-            None => suitable,
-        };
+        let mut cells = suitable_cell_count(frame.view().len(), records.len(), bytes);
+        // The cells of an average page may leave too little room for these records: then as many
+        // as do, if those have slots enough. So what fits any page of this size is never refused.
+        let room = (frame.view().len() - HEADER_SIZE).saturating_sub(bytes) / LINE_SIZE;
+        if records.len().div_ceil(CELL_SLOTS).max(1) <= room {
+            cells = cells.min(room);
+        }
         self.fill_with(frame, cells, records)
     }
 
@@ -485,5 +485,28 @@ mod tests {
         let others =
             (0..1000_u32).filter(|i| admits_overflow(frame.view(), hash(&i.to_le_bytes(), 0)));
         assert!(others.count() < 40, "one bit of 64 is set");
+    }
+
+    #[test]
+    fn a_full_page_without_one_of_its_records_still_fits_a_page() {
+        use super::super::view::tests_support::Memory;
+        let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1 };
+        let bytes = [7; 1000];
+        let (mut memory, mut other) = (Memory::new(4096), Memory::new(4096));
+        for (long, short) in (0..400).flat_map(|long| [(long, long / 2), (long, long / 3)]) {
+            let record = |len| Record::Inline { key: &bytes[..8], value: &bytes[..len] };
+            let mut frame = memory.frame();
+            // The page is made for few long records, then filled in place with short ones.
+            let mut hash = 0x1234_5678_9abc_def1_u64;
+            let mut records = vec![(0, record(long)), (1 << 40, record(long))];
+            of.fill(&mut frame, &records);
+            while frame.insert(hash, &record(short)) {
+                records.push((hash, record(short)));
+                hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            }
+            records.remove(0);
+            let left = of.fill(&mut other.frame(), &records).len();
+            assert_eq!(left, 0, "{} values of {short} after some of {long}", records.len());
+        }
     }
 }

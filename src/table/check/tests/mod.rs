@@ -1,5 +1,6 @@
 //! Tests of the check: sound files have no findings, damaged ones are found at the right page.
 
+mod damage;
 mod sound;
 
 use std::path::Path;
