@@ -241,6 +241,7 @@ fn page_of_cell(cell: &[u8]) -> OwnedPage {
 fn cells_and_slots() {
     let (cell, slot) = (table("Cell"), table("Slot"));
     check_cover("Cell", LINE_SIZE);
+    assert_eq!(["tag", "offset"], [0, 1].map(|i| slot[i].name));
     let [filter, spill, reserved, slots] = [0, 1, 2, 3].map(|i| cell[i].range());
     assert_eq!(["filter", "spill", "reserved", "slots"], [0, 1, 2, 3].map(|i| cell[i].name));
     let slot_size = slot.last().unwrap().range().end;

@@ -6,6 +6,8 @@
 //! nothing of files or of the log.
 
 pub(crate) mod check;
+#[cfg(test)]
+mod crowded;
 pub(crate) mod get;
 pub(crate) mod operation;
 pub(crate) mod resize;
