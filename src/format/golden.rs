@@ -2,8 +2,6 @@
 //! and opens and reads back. `SPLITPOINT_REGENERATE=1 cargo test golden` writes them anew, for a
 //! change of the format that is meant.
 
-#![expect(clippy::disallowed_methods, reason = "the golden files are read outside the storage")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
