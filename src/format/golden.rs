@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::hex_lines;
 use crate::error::Result;
@@ -50,7 +50,7 @@ fn bytes_of(file: &dyn StorageFile) -> Vec<u8> {
 }
 
 fn file_of(bytes: &[u8]) -> Arc<dyn StorageFile> {
-    let storage = MemoryStorage::new(1 << 20);
+    let storage = MemoryStorage::new(1 << 17);
     let file = storage.open(Path::new(PATH), OpenMode::CreateNew).unwrap();
     file.write_all_at(bytes, 0).unwrap();
     file
@@ -97,6 +97,11 @@ fn contents() -> BTreeMap<Vec<u8>, Vec<u8>> {
     small.chain(crowd()).chain([large]).collect()
 }
 
+fn built() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
 /// An index of 20 buckets with these records, closed clean in the middle of a sweep to fewer.
 fn build() -> Vec<u8> {
     let file = file_of(b"");
@@ -123,9 +128,9 @@ fn build() -> Vec<u8> {
 #[test]
 #[cfg_attr(miri, ignore = "reads a file")]
 fn golden_file_is_what_the_code_writes_and_reads() {
-    let built = build();
+    let built = built();
     assert!(built.len() <= 64 << 10);
-    let golden = stored("v0.splitpoint", &built);
+    let golden = stored("v0.splitpoint", built);
     assert!(golden == built, "the format changed: see SPLITPOINT_REGENERATE, and CHANGELOG.md");
     for access in [Access::Mapped, Access::Pread] {
         let Opened { pager, persisted: _ } = open(&file_of(&golden), access).unwrap();
@@ -168,7 +173,7 @@ fn check_contents(table: &Table, sweeping: bool) {
 
 #[test]
 fn golden_file_has_every_kind_of_page() {
-    let built = build();
+    let built = built();
     let mut kinds: Vec<u8> = built.chunks(4096).skip(4).map(|page| page[4]).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -191,7 +196,7 @@ const SEGMENT_PATH: &str = "/golden-wal-0000000000000008";
 
 /// A segment with two commits, each durable on its own.
 fn build_log() -> Vec<u8> {
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(1 << 20));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(1 << 17));
     let mut log = Log::create(log_files(storage.clone()), log_start(), SEGMENT_SIZE).unwrap();
     let commits: [&[Operation<'_>]; 2] = [
         &[Operation::Insert { key: b"apple", value: b"green" }, Operation::Remove { key: b"" }],
@@ -216,7 +221,7 @@ fn golden_log_is_what_the_code_writes_and_reads() {
     assert_eq!(built.len() as u64, SEGMENT_SIZE);
     let golden = stored("v0.segment", &built);
     assert!(golden == built, "the format changed: see SPLITPOINT_REGENERATE, and CHANGELOG.md");
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(1 << 20));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(1 << 17));
     let file = storage.open(Path::new(SEGMENT_PATH), OpenMode::CreateNew).unwrap();
     file.write_all_at(&golden, 0).unwrap();
     let mut commits = Vec::new();
@@ -233,7 +238,7 @@ fn golden_log_is_what_the_code_writes_and_reads() {
 
 #[test]
 fn hex_lines_are_the_golden_files() {
-    for (words, bytes) in [("v0.splitpoint, in hex", build()), ("v0.segment, in hex", build_log())]
+    for (words, bytes) in [("v0.splitpoint, in hex", built()), ("v0.segment, in hex", &build_log())]
     {
         for (offset, line) in hex_lines(words) {
             assert_eq!(bytes[offset..offset + line.len()], line, "at {offset:06x} after {words:?}");
@@ -244,7 +249,7 @@ fn hex_lines_are_the_golden_files() {
 #[test]
 fn a_page_of_the_golden_file_bears_what_its_pointer_says() {
     // The steps of FORMAT.md's example, by its rules alone: from a meta page to the value of apple.
-    let bytes = build();
+    let bytes = built();
     let u16_at = |at: usize| usize::from(crate::page::get_u16(&bytes, at));
     let u64_at = |at: usize| crate::page::get_u64(&bytes, at);
     let newest = (0..4).max_by_key(|slot| u64_at(slot * 4096 + 40)).unwrap() * 4096;
@@ -268,10 +273,10 @@ fn a_page_of_the_golden_file_bears_what_its_pointer_says() {
 #[test]
 fn pages_not_reached_are_free() {
     // I4 in the golden file: every page is used or not as the bitmap says, and counted so.
-    let bytes = build();
+    let bytes = built();
     let meta = Meta::decode(&bytes[3 * 4096..4 * 4096]).unwrap();
     assert_eq!(bytes.len() as u64, 4096 * meta.page_count);
-    let opened = open(&file_of(&bytes), Access::Pread).unwrap();
+    let opened = open(&file_of(bytes), Access::Pread).unwrap();
     let taken = opened.pager.shared.space().taken().len();
     assert_eq!(taken + meta.free_page_count, meta.page_count);
     let reached = PageRun { first: 4, count: meta.page_count - 4 - meta.free_page_count };
