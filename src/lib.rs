@@ -2,6 +2,8 @@
 
 mod checksum;
 mod error;
+#[cfg(test)]
+mod format;
 mod hash;
 mod index;
 mod layout;

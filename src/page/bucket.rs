@@ -248,7 +248,8 @@ pub(crate) fn suitable_cell_count(page_size: usize, records: usize, record_bytes
     let average = record_bytes.div_ceil(records.max(1)).max(1);
     let full = payload * SLOTS_USED / (average * SLOTS_USED + LINE_SIZE);
     let cells = (full + SLOTS_USED / 2) / SLOTS_USED;
-    cells.max(records.div_ceil(CELL_SLOTS)).clamp(1, 255)
+    // At most half of the page, however many records there are: what does not fit overflows.
+    cells.max(records.div_ceil(CELL_SLOTS)).clamp(1, (payload / LINE_SIZE / 2).min(255))
 }
 
 impl Frame<'_> {

@@ -7,6 +7,8 @@
 
 pub(crate) mod check;
 mod compact;
+#[cfg(test)]
+mod crowded;
 pub(crate) mod get;
 pub(crate) mod operation;
 pub(crate) mod resize;
