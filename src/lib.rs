@@ -1,5 +1,10 @@
 //! A persistent hash index in one file.
 
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "tests cut numbers down on purpose")
+)]
+
 mod checksum;
 mod error;
 #[cfg(test)]

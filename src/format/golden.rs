@@ -250,8 +250,8 @@ fn hex_lines_are_the_golden_files() {
 fn a_page_of_the_golden_file_bears_what_its_pointer_says() {
     // The steps of FORMAT.md's example, by its rules alone: from a meta page to the value of apple.
     let bytes = built();
-    let u16_at = |at: usize| usize::from(crate::page::get_u16(&bytes, at));
-    let u64_at = |at: usize| crate::page::get_u64(&bytes, at);
+    let u16_at = |at: usize| usize::from(crate::page::get_u16(bytes, at));
+    let u64_at = |at: usize| crate::page::get_u64(bytes, at);
     let newest = (0..4).max_by_key(|slot| u64_at(slot * 4096 + 40)).unwrap() * 4096;
     let hash = hash(b"apple", u64_at(newest + 56));
     let side = if hash < u64_at(newest + 184) { 160 } else { 136 };

@@ -28,7 +28,7 @@ use crate::error::{Error, Place, Result};
 use crate::log::Lsn;
 use crate::page::meta::Meta;
 use crate::pager::Shared;
-use crate::table::check::{CheckReport, check};
+use crate::table::check::{CheckReport, Finding, check};
 use background::Requests;
 use checkpoint::Job;
 use commit::Group;
@@ -357,7 +357,7 @@ impl Index {
             check(&*self.shared().file, self.path(), &meta, &mut |_, _| ())
         };
         let report = run()?;
-        let is_meta = |finding: &crate::Finding| matches!(finding.place, Place::MetaPage(_));
+        let is_meta = |finding: &Finding| matches!(finding.place, Place::MetaPage(_));
         if !report.findings.iter().any(is_meta) {
             return Ok(report);
         }

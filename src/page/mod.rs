@@ -22,6 +22,7 @@
 
 pub(crate) mod array;
 pub(crate) mod bucket;
+pub(crate) mod edit;
 pub(crate) mod meta;
 pub(crate) mod pointer;
 pub(crate) mod record;

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use super::arena::{FrameInfo, Frames};
 use super::{PageRun, Shared, Side, State, Which};
 use crate::error::{Fault, Place, Promise, Result};
-use crate::page::bucket::PageOf;
+use crate::page::edit::PageOf;
 use crate::page::meta::Counts;
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, View};

@@ -8,20 +8,23 @@ mod arena;
 mod checkpoint;
 mod edit;
 mod epoch;
+mod persisted;
 mod recovery;
 mod space;
 mod state;
 mod tree;
 mod values;
+mod write_back;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use arena::Arena;
-pub(crate) use checkpoint::{Checkpoint, Persisted, Progress, bucket_count_max};
+pub(crate) use checkpoint::{Checkpoint, Progress};
 pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
+pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};

@@ -10,10 +10,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::checkpoint::{Moving, Persisted, bucket_count_max, read_node};
+use super::persisted::{Moving, Persisted, bucket_count_max};
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
+use super::write_back::read_node;
 use super::{Access, Arena, Epoch, Pager, Published, Shared, Space, Verify};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::layout::Layout;

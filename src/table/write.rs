@@ -6,7 +6,8 @@
 
 use super::{Home, Table, Wanted, check_key, check_value, inline_len_max};
 use crate::error::Result;
-use crate::page::bucket::{Found, PageOf, SlotPlace, find, records};
+use crate::page::bucket::{Found, SlotPlace, find, records};
+use crate::page::edit::PageOf;
 use crate::page::record::{LargeRecord, Record, inline_len};
 use crate::page::{HEADER_SIZE, LINE_SIZE, View};
 use crate::pager::{Pin, Which};
@@ -264,7 +265,7 @@ impl Table {
         let live = crate::page::live_len(view) + added - removed;
         let count = crate::page::record_count(view) + usize::from(with.is_some())
             - usize::from(without.is_some());
-        if !crate::page::bucket::fits(view.len(), count, live) {
+        if !crate::page::edit::fits(view.len(), count, live) {
             return false;
         }
         let of = self.bucket_page(home);
