@@ -132,17 +132,37 @@ impl Run {
     }
 
     /// The last commit was refused and nothing of it is to be seen.
-    pub(crate) fn take_back(&mut self) {
-        self.entries.pop();
-        self.models.pop();
+    pub(crate) fn take_back(&mut self) -> Option<(Entry, Model)> {
+        let taken = self.entries.pop().zip(self.models.pop());
         self.model = self.models.last().cloned().unwrap_or_default();
+        taken
+    }
+
+    /// It may be there after all.
+    pub(crate) fn put_back(&mut self, (entry, model): (Entry, Model)) {
+        self.entries.push(entry);
+        self.model = model.clone();
+        self.models.push(model);
+    }
+
+    /// The number of the last entry that the index says is durable.
+    pub(crate) fn durable_by_lsn(&self) -> Result<usize, String> {
+        let index = self.index.as_ref().ok_or("no index")?;
+        Ok(usize::try_from(index.durable_lsn().0 - self.base.1).unwrap_or(0) + self.base.0)
+    }
+
+    /// What a power cut before this call may leave, each sum once.
+    pub(crate) fn sums(&self, cut: usize) -> Vec<Sum> {
+        let mut sums: Vec<Sum> = self.allowed(cut).iter().map(|entry| entry.sum).collect();
+        sums.sort_unstable_by_key(|sum| (sum.len, sum.sum));
+        sums.dedup();
+        sums
     }
 
     /// Notes which commits are durable by now; the last one must be if `acknowledged`.
     fn note(&mut self, acknowledged: bool) -> Result<(), Trouble> {
-        let lsn = self.index()?.durable_lsn().0;
         let now = self.disk.call_count();
-        let durable = usize::try_from(lsn - self.base.1).unwrap_or(usize::MAX) + self.base.0;
+        let durable = self.durable_by_lsn()?;
         let last = self.entries.len() - 1;
         if durable > last || (acknowledged && durable < last) {
             return Err(format!("entry {durable} of {last} is said to be durable").into());

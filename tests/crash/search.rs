@@ -4,7 +4,7 @@ use splitpoint::Access;
 use splitpoint::simulation::{Image, Rng, SimulatedDisk, Volume};
 
 use crate::campaign::boot::{Boot, Depth};
-use crate::campaign::model::{Model, Sum};
+use crate::campaign::model::Model;
 use crate::campaign::plan::Plan;
 use crate::campaign::quietly;
 use crate::campaign::run::Run;
@@ -97,9 +97,7 @@ impl Search<'_> {
         };
         run.index = None;
         for cut in cuts {
-            let mut allowed: Vec<Sum> = run.allowed(cut).iter().map(|entry| entry.sum).collect();
-            allowed.sort_unstable_by_key(|sum| (sum.len, sum.sum));
-            allowed.dedup();
+            let allowed = run.sums(cut);
             let expected = allowed.iter().fold(0, |all, sum| sum.sum.rotate_left(9) ^ all);
             let count = |image: &Image, expected: u64| {
                 self.tally.is_new(image.digest() ^ expected) || !counted
