@@ -248,6 +248,12 @@ pub enum Promise {
     /// A page bears the bucket, run or word index that it was reached by.
     #[error("a page bears the place that it was reached by")]
     PageOwner,
+    /// A page was written by the checkpoint that reaches it, or by an earlier one.
+    #[error("a page was written by this checkpoint or by an earlier one")]
+    PageGeneration,
+    /// The device gives the bytes of a page.
+    #[error("the page can be read")]
+    PageRead,
     /// The cells of a page fit it.
     #[error("the cells fit the page")]
     CellCount,
@@ -260,6 +266,12 @@ pub enum Promise {
     /// A record is in the bucket of its key's hash.
     #[error("a record is in the bucket of its key")]
     RecordBucket,
+    /// Keys and values have the sizes that the file was created with, where it has fixed ones.
+    #[error("keys and values have the sizes that the file was created with")]
+    RecordSize,
+    /// Entries of the directories that a sweep has left, or not yet reached, are empty.
+    #[error("an entry that a sweep has left, or not yet reached, is empty")]
+    SweptEntry,
     /// A key stands in one place only.
     #[error("a key stands in one place only")]
     DuplicateKey,

@@ -2,6 +2,8 @@
 
 mod checksum;
 mod error;
+#[cfg(test)]
+mod format;
 mod hash;
 mod index;
 mod layout;
@@ -19,6 +21,7 @@ mod table;
 
 pub use error::{Corruption, Error, Place, Promise, Result};
 pub use pager::{Access, Verify};
+pub use table::check::{CheckReport, Finding, Severity};
 
 #[cfg(feature = "simulation")]
 pub mod simulation {

@@ -98,8 +98,7 @@ impl Iterator for Iter<'_> {
                 return None;
             }
             let first = self.next?;
-            let bucket =
-                self.index.check_open().and_then(|()| bucket_from(self.index.shared(), first));
+            let bucket = bucket_from(self.index.shared(), first);
             match bucket {
                 Ok((entries, next)) => {
                     self.entries = entries.into_iter();

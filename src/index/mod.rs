@@ -24,10 +24,11 @@ pub use options::{Durability, Options};
 pub use stats::Stats;
 pub use value::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::log::Lsn;
 use crate::page::meta::Meta;
 use crate::pager::Shared;
+use crate::table::check::{CheckReport, check};
 use background::Requests;
 use checkpoint::Job;
 use commit::Group;
@@ -81,7 +82,6 @@ struct Inner {
     log_budget: u64,
     memory_budget: u64,
     manual: bool,
-    closed: AtomicBool,
     writer: Mutex<Writer>,
     /// The thread that runs an update closure under the writer's lock.
     updating: AtomicU64,
@@ -112,7 +112,7 @@ impl Inner {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+        self.shared.check_open()
     }
 
     /// Closes for all handles; a second time is an error.
@@ -120,13 +120,18 @@ impl Inner {
         if self.is_updating() {
             return Err(Error::Reentrant);
         }
-        if self.closed.swap(true, Ordering::SeqCst) {
+        if !self.shared.close() {
             return Err(Error::Closed);
         }
         self.stop_threads();
-        if self.shared.read_only {
-            return Ok(());
-        }
+        let closed = if self.shared.read_only { Ok(()) } else { self.close_file() };
+        // A value that is still held looks at the file: the lock stays until it is dropped.
+        let file = self.shared.file.clone();
+        self.shared.epoch.retire(0, move || file.unlock());
+        closed
+    }
+
+    fn close_file(&self) -> Result<()> {
         self.shared.check_not_refused()?;
         self.checkpoint_and_compact(true)?;
         let mut writer = self.writer();
@@ -178,7 +183,6 @@ impl Index {
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
         let key = key.as_ref();
-        self.check_open()?;
         crate::table::check_key(self.shared(), key)?;
         let found = value::find(self.shared(), key)?;
         let hit = u64::from(found.is_some());
@@ -277,7 +281,7 @@ impl Index {
     /// Numbers about the index.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Io`] if the file's size cannot be asked for.
     pub fn stats(&self) -> Result<Stats> {
         self.check_open()?;
         let inner = self.inner();
@@ -304,6 +308,11 @@ impl Index {
             overflow_page_count: counts.overflow_page_count,
             value_page_count: counts.value_page_count,
             file_len: self.shared().file_len(),
+            file_allocated_len: self
+                .shared()
+                .file
+                .allocated_len()
+                .map_err(|e| Error::io("read", self.path(), e))?,
             log_len,
             dirty_len,
             held_len,
@@ -320,6 +329,41 @@ impl Index {
             log_written_len: count(&inner.counters.log_written_len),
             file_written_len: count(&inner.counters.file_written_len),
         })
+    }
+
+    /// Checks the last checkpoint as it stands in the file: every page reachable once or free, every
+    /// checksum, every record in its bucket, all counts. Reads the file once, beside readers and
+    /// writers; what was written since that checkpoint is not part of it.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+    /// index.insert("key", "value")?;
+    /// index.checkpoint()?;
+    /// let report = index.check()?;
+    /// assert!(report.is_sound(), "{report}");
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read at all; damage is in the report.
+    pub fn check(&self) -> Result<CheckReport> {
+        self.check_open()?;
+        let inner = self.inner();
+        let run = || {
+            // The pin comes first: pages of the checkpoint that is read next are then not reused.
+            let _pin = self.shared().epoch.pin();
+            let meta = inner.last_meta.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            check(&*self.shared().file, self.path(), &meta, &mut |_, _| ())
+        };
+        let report = run()?;
+        let is_meta = |finding: &crate::Finding| matches!(finding.place, Place::MetaPage(_));
+        if !report.findings.iter().any(is_meta) {
+            return Ok(report);
+        }
+        // A checkpoint may have been writing the meta page that was read: once more without.
+        let _job = inner.job.lock().unwrap_or_else(PoisonError::into_inner);
+        run()
     }
 
     /// Closes the index for all its handles: makes everything durable, gives free space back and

@@ -71,7 +71,6 @@ fn finish(options: &Options, writer: Writer) -> Result<Index> {
         log_budget: options.log_budget,
         memory_budget: options.memory_budget,
         manual: options.manual,
-        closed: AtomicBool::new(false),
         writer: Mutex::new(writer),
         updating: AtomicU64::new(0),
         group: Mutex::new(group),
@@ -112,9 +111,10 @@ fn open_file(options: &Options, path: &Path) -> Result<(Arc<dyn StorageFile>, Pa
         true => (OpenMode::Read, LockKind::Shared),
         false => (OpenMode::ReadWrite, LockKind::Exclusive),
     };
+    let mut made = false;
     loop {
         match storage.open(path, mode) {
-            Ok(_) if options.create_new => {
+            Ok(_) if options.create_new && !made => {
                 return Err(Error::io("create", path, ErrorKind::AlreadyExists.into()));
             }
             Ok(file) => {
@@ -133,7 +133,7 @@ fn open_file(options: &Options, path: &Path) -> Result<(Arc<dyn StorageFile>, Pa
                 if options.read_only || !(options.create || options.create_new) {
                     return Err(Error::io("open", path, e));
                 }
-                create(options, path, deadline)?;
+                made = create(options, path, deadline)?;
             }
             Err(e) => return Err(Error::io("open", path, e)),
         }
@@ -185,8 +185,9 @@ fn lock(file: &dyn StorageFile, path: &Path, kind: LockKind, deadline: Instant) 
 }
 
 /// Makes an empty index under another name, whole and durable, then gives it its name. A crash
-/// leaves at most the other name, which the next creation takes over.
-fn create(options: &Options, path: &Path, deadline: Instant) -> Result<()> {
+/// leaves at most the other name, which the next creation takes over. `false` if somebody else
+/// was faster.
+fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     let storage = &*options.storage;
     let mut name = path
         .file_name()
@@ -208,13 +209,13 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<()> {
         Ok(file) => file,
         // Another creator has just finished.
         Err(e) if e.kind() == ErrorKind::NotFound && storage.identity(folder_of(path)).is_ok() => {
-            return Ok(());
+            return Ok(false);
         }
         Err(e) => return Err(Error::io("create", path, e)),
     };
     lock(&*file, path, LockKind::Exclusive, deadline)?;
     if !is_still(storage, &*file, &new)? || storage.identity(path).is_ok() {
-        return Ok(());
+        return Ok(false);
     }
     let parameters = new_parameters(options, path)?;
     let log = LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 };
@@ -228,7 +229,7 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<()> {
     }
     file.sync_data().map_err(|e| Error::io("sync", path, e))?;
     storage.rename(&new, path).map_err(fail)?;
-    sync_folder(storage, path)
+    sync_folder(storage, path).map(|()| true)
 }
 
 fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {

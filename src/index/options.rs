@@ -188,6 +188,14 @@ impl Options {
         self
     }
 
+    /// Puts the index into memory: files of up to `file_capacity` bytes each, which are gone with
+    /// the last clone of these options and of the index. For Miri, which cannot map files.
+    #[cfg(feature = "simulation")]
+    pub fn in_memory(mut self, file_capacity: usize) -> Options {
+        self.storage = Arc::new(crate::storage::memory::MemoryStorage::new(file_capacity));
+        self
+    }
+
     /// No threads: checkpoints and syncs run in the calls that need them, or step by step with
     /// [`Index::begin_checkpoint`] and [`Index::step_checkpoint`], so that a run can be repeated
     /// exactly.
@@ -202,12 +210,6 @@ impl Options {
     #[cfg(feature = "simulation")]
     pub fn small_budgets(mut self, log: u64, memory: u64) -> Options {
         (self.log_budget, self.memory_budget) = (log, memory);
-        self
-    }
-
-    #[cfg(test)]
-    pub(crate) fn on(mut self, storage: Arc<dyn Storage>) -> Options {
-        self.storage = storage;
         self
     }
 

@@ -66,6 +66,7 @@ impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value<'_> {
 #[inline]
 pub(super) fn find<'a>(shared: &'a Shared, key: &[u8]) -> Result<Option<Value<'a>>> {
     let found = shared.epoch.hold(|pin| {
+        shared.check_open()?;
         let hit = get(shared, pin, key)?;
         Ok::<_, crate::Error>(hit.map(held))
     })?;
@@ -101,6 +102,7 @@ pub(super) fn find_many(
     /// Keys whose pages are on their way to the cache together.
     const GROUP: usize = 32;
     let pin = shared.epoch.pin();
+    shared.check_open()?;
     let mut hashes = [0; GROUP];
     for (group, keys) in keys.chunks(GROUP).enumerate() {
         for (hash, key) in hashes.iter_mut().zip(keys) {

@@ -46,8 +46,8 @@ use crate::error::{Corruption, Error, Place, Promise};
 use crate::storage::Storage;
 
 pub(crate) use read::{LogEnd, read};
-pub(crate) use survey::{Leftover, remove_segments, survey, sync_existing};
-pub(crate) use writer::{Log, SyncTicket};
+pub(crate) use survey::{remove_segments, survey, sync_existing};
+pub(crate) use writer::Log;
 
 /// The unit of everything that the log writes and syncs: no two durable writes share a block.
 pub(crate) const BLOCK_SIZE: u64 = 4096;

@@ -401,6 +401,7 @@ impl Log {
     }
 
     /// The last commit known durable.
+    #[cfg(test)]
     pub(crate) fn durable_lsn(&self) -> Lsn {
         self.durable_lsn
     }

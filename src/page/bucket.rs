@@ -14,14 +14,14 @@
 
 use super::record::{LargeRecord, Record};
 use super::view::{cell_count, heap_start, live_len, record_count};
-use super::{CELL_SLOTS, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, word};
+use super::{CELL_SLOTS, Cell, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, word};
 use crate::error::{Fault, Promise};
 
 /// Where a record's slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlotPlace {
-    cell: usize,
-    lane: usize,
+    pub(crate) cell: usize,
+    pub(crate) lane: usize,
 }
 
 /// What a search in one page found.
@@ -121,9 +121,8 @@ pub(crate) fn records(
     page: View<'_>,
 ) -> impl Iterator<Item = Result<(SlotPlace, u16, Record<'_>), Fault>> {
     (0..cell_count(page)).flat_map(move |index| {
-        let slots: Vec<(usize, u16, usize)> =
-            page.cell(index).map(|cell| cell.slots().collect()).unwrap_or_default();
-        slots.into_iter().map(move |(lane, tag, offset)| {
+        let slots = page.cell(index).into_iter().flat_map(Cell::slots);
+        slots.map(move |(lane, tag, offset)| {
             let record = page.tail(index, lane).and_then(Record::decode);
             let record = record.ok_or_else(|| {
                 Fault::new(Promise::RecordBounds, page.len() as u64, offset as u64)
@@ -131,6 +130,48 @@ pub(crate) fn records(
             Ok((SlotPlace { cell: index, lane }, tag, record))
         })
     })
+}
+
+/// A slot that is in use, as it stands, whatever it points to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot<'a> {
+    pub(crate) place: SlotPlace,
+    pub(crate) tag: u16,
+    pub(crate) offset: usize,
+    /// `None` if no record begins there.
+    pub(crate) record: Option<Record<'a>>,
+}
+
+/// Every slot that is in use, for those who look at a page that may be damaged.
+pub(crate) fn slots(page: View<'_>) -> impl Iterator<Item = Slot<'_>> {
+    (0..cell_count(page)).filter_map(move |index| Some((index, page.cell(index)?))).flat_map(
+        move |(index, cell)| {
+            let slots: Vec<(usize, u16, usize)> = cell.slots().collect();
+            slots.into_iter().map(move |(lane, tag, offset)| Slot {
+                place: SlotPlace { cell: index, lane },
+                tag,
+                offset,
+                record: page.tail(index, lane).and_then(Record::decode),
+            })
+        },
+    )
+}
+
+/// Checks what no reader needs to know: that records do not overlap and that empty slots are zero.
+pub(crate) fn check_tidy(page: View<'_>) -> Result<(), Fault> {
+    let mut ranges: Vec<(usize, usize)> = slots(page)
+        .filter_map(|slot| Some((slot.offset, slot.offset + slot.record?.encoded_len())))
+        .collect();
+    ranges.sort_unstable();
+    let mut end = heap_start(page);
+    for (start, next_end) in ranges {
+        if start < end {
+            return Err(Fault::new(Promise::RecordBounds, end as u64, start as u64));
+        }
+        end = next_end;
+    }
+    let stray = (0..cell_count(page)).filter_map(|i| page.cell(i)).find_map(|c| c.stray_tag());
+    Fault::expect(Promise::Reserved, 0, stray.unwrap_or(0).into())
 }
 
 /// Checks what a checksum cannot prove: that cells, counts and records fit and add up.
@@ -192,6 +233,12 @@ pub(crate) fn record_at(page: View<'_>, place: SlotPlace) -> Option<Record<'_>> 
     page.tail(place.cell, place.lane).and_then(Record::decode)
 }
 
+/// Whether a page of this size can be made of as many records and bytes.
+pub(crate) fn fits(page_size: usize, records: usize, record_bytes: usize) -> bool {
+    let cells = records.div_ceil(CELL_SLOTS).max(1);
+    HEADER_SIZE + cells * LINE_SIZE + record_bytes <= page_size
+}
+
 /// The cells that suit a page of records of this average length.
 pub(crate) fn suitable_cell_count(page_size: usize, records: usize, record_bytes: usize) -> usize {
     /// Slots that one expects to use of a cell's fifteen when the page is full: with more, many
@@ -201,7 +248,8 @@ pub(crate) fn suitable_cell_count(page_size: usize, records: usize, record_bytes
     let average = record_bytes.div_ceil(records.max(1)).max(1);
     let full = payload * SLOTS_USED / (average * SLOTS_USED + LINE_SIZE);
     let cells = (full + SLOTS_USED / 2) / SLOTS_USED;
-    cells.max(records.div_ceil(CELL_SLOTS)).clamp(1, 255)
+    // At most half of the page, however many records there are: what does not fit overflows.
+    cells.max(records.div_ceil(CELL_SLOTS)).clamp(1, (payload / LINE_SIZE / 2).min(255))
 }
 
 impl Frame<'_> {
@@ -304,13 +352,13 @@ impl PageOf {
         records: &[(u64, Record<'r>)],
     ) -> Vec<(u64, Record<'r>)> {
         let bytes = records.iter().map(|(_, record)| record.encoded_len()).sum();
-        let page_size = frame.view().len();
-        let suitable = suitable_cell_count(page_size, records.len(), bytes);
-        // Cells that are only convenient must not take the room that a record needs.
-        let cells = match (page_size - HEADER_SIZE).checked_sub(bytes) {
-            Some(free) => suitable.min(free / LINE_SIZE).max(1),
-            None => suitable,
-        };
+        let mut cells = suitable_cell_count(frame.view().len(), records.len(), bytes);
+        // The cells of an average page may leave too little room for these records: then as many
+        // as do, if those have slots enough. So what fits any page of this size is never refused.
+        let room = (frame.view().len() - HEADER_SIZE).saturating_sub(bytes) / LINE_SIZE;
+        if records.len().div_ceil(CELL_SLOTS).max(1) <= room {
+            cells = cells.min(room);
+        }
         self.fill_with(frame, cells, records)
     }
 
@@ -438,5 +486,28 @@ mod tests {
         let others =
             (0..1000_u32).filter(|i| admits_overflow(frame.view(), hash(&i.to_le_bytes(), 0)));
         assert!(others.count() < 40, "one bit of 64 is set");
+    }
+
+    #[test]
+    fn a_full_page_without_one_of_its_records_still_fits_a_page() {
+        use super::super::view::tests_support::Memory;
+        let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1 };
+        let bytes = [7; 1000];
+        let (mut memory, mut other) = (Memory::new(4096), Memory::new(4096));
+        for (long, short) in (0..400).flat_map(|long| [(long, long / 2), (long, long / 3)]) {
+            let record = |len| Record::Inline { key: &bytes[..8], value: &bytes[..len] };
+            let mut frame = memory.frame();
+            // The page is made for few long records, then filled in place with short ones.
+            let mut hash = 0x1234_5678_9abc_def1_u64;
+            let mut records = vec![(0, record(long)), (1 << 40, record(long))];
+            of.fill(&mut frame, &records);
+            while frame.insert(hash, &record(short)) {
+                records.push((hash, record(short)));
+                hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            }
+            records.remove(0);
+            let left = of.fill(&mut other.frame(), &records).len();
+            assert_eq!(left, 0, "{} values of {short} after some of {long}", records.len());
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(crate) mod record;
 mod view;
 
 pub(crate) use view::{
-    CELL_SLOTS, Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, record_count,
-    zeroed_words,
+    CELL_SLOTS, Cell, Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len,
+    record_count, zeroed_words,
 };
 
 use crate::checksum::crc32;

@@ -67,11 +67,20 @@ impl Cell {
     }
 
     /// The slots with their lanes, empty ones left out.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, u16, usize)> + '_ {
-        self.0.iter().enumerate().skip(1).filter_map(|(lane, &slot)| {
+    pub(crate) fn slots(self) -> impl Iterator<Item = (usize, u16, usize)> {
+        self.0.into_iter().enumerate().skip(1).filter_map(|(lane, slot)| {
             let (tag, offset) = unpack(slot);
             (offset != 0).then_some((lane, tag, offset))
         })
+    }
+
+    /// The tag of a slot that is empty and yet not zero.
+    pub(crate) fn stray_tag(&self) -> Option<u16> {
+        self.0
+            .iter()
+            .skip(1)
+            .map(|&slot| unpack(slot))
+            .find_map(|(tag, offset)| (offset == 0 && tag != 0).then_some(tag))
     }
 
     /// A lane whose slot is empty.
@@ -151,6 +160,7 @@ impl<'a> View<'a> {
     /// The record bytes from the one in this slot to the page's end; `None` if the slot is empty
     /// by now or points outside the page.
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the offset's 16 bits are meant")]
     pub(crate) fn tail(&self, cell: usize, lane: usize) -> Option<&'a [u8]> {
         let word = self.word((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2);
         let offset = (word >> (32 * (lane % 2) + 16)) as u16;

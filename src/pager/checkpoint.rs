@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use super::edit::Dirty;
 use super::space::{PageRun, PageSet};
 use super::tree::{Node, Nodes, Tree};
-use super::{Pager, Shared, Side, Which};
+use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::{self, Counts, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta};
 use crate::page::pointer::Pointer;
@@ -26,7 +26,7 @@ const STEP_ENTRIES: usize = 256;
 
 /// A layout may have at most this many buckets for each page of the file, and a few to begin with:
 /// so a damaged bucket count cannot ask for much memory (I8).
-pub(super) fn bucket_count_max(page_count: u64) -> u64 {
+pub(crate) fn bucket_count_max(page_count: u64) -> u64 {
     1024 + 64 * page_count
 }
 
@@ -178,6 +178,7 @@ impl Pager {
         let state = self.state();
         let sides = [Some(&state.current), state.next.as_ref()];
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.dirty_frames = 0;
         // An entry may be listed twice if it was empty in between: the later one counts.
         dirty.sort_by_key(|d| (d.side, d.which, d.index));
         Checkpoint {
@@ -246,6 +247,7 @@ impl Pager {
                     }
                     self.frames.info_mut(frozen).dirty_index = self.dirty.len();
                     self.dirty.push(*dirty);
+                    self.dirty_frames += 1;
                 }
                 (Some(Pointer::Empty), None) => self.dirty.push(*dirty),
                 // Changed meanwhile, so listed anew; or a sweep has dropped the whole side.
@@ -638,15 +640,4 @@ pub(super) fn read_node(shared: &Shared, node: Node, pointer: u64) -> Result<Vec
     check_identity(owned.bytes(), checksum, is).map_err(at(page))?;
     array::check_header(owned.bytes(), node.level).map_err(at(page))?;
     Ok(array::words(owned.bytes()).collect())
-}
-
-/// A side's trees, as a new file has them.
-pub(super) fn empty_trees(side: &Side, page_size: usize) -> BTreeMap<(u64, Which), Tree> {
-    [Which::Buckets, Which::Runs]
-        .map(|which| {
-            let len = side.len(which);
-            let count = side.layout.bucket_count;
-            ((side.id, which), Tree::new(Kind::Directory, count, page_size, len))
-        })
-        .into()
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::arena::{FrameInfo, Frames};
-use super::{Page, PageRun, Pin, Shared, Side, State, Which};
+use super::{PageRun, Shared, Side, State, Which};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::page::bucket::PageOf;
 use crate::page::meta::Counts;
@@ -37,6 +37,8 @@ pub(crate) struct Pager {
     pub(super) frames: Frames,
     pub(super) interval: u64,
     pub(super) dirty: Vec<Dirty>,
+    /// Entries among them that have a page.
+    pub(super) dirty_frames: usize,
     /// Pages of the last checkpoint that the next one does not reach.
     pub(super) dropped: Vec<PageRun>,
     /// Pages of large records that the last checkpoint does not reach.
@@ -67,6 +69,7 @@ impl Pager {
             frames,
             interval: 1,
             dirty: Vec::new(),
+            dirty_frames: 0,
             dropped: Vec::new(),
             values_new: Vec::new(),
             garbage: Vec::new(),
@@ -81,9 +84,9 @@ impl Pager {
         self.state.clone()
     }
 
-    /// Dirty entries since the last freeze.
+    /// Changed pages since the last freeze; of a chain, the first.
     pub(crate) fn dirty_count(&self) -> usize {
-        self.dirty.len()
+        self.dirty_frames
     }
 
     /// Whether a checkpoint would find nothing to write.
@@ -101,6 +104,18 @@ impl Pager {
     pub(crate) fn set_state(&mut self, state: State) {
         self.state = Arc::new(state);
         self.shared.state.replace(&self.shared.epoch, self.state.clone());
+        self.forget_dead_sides();
+    }
+
+    /// What was listed of a side that a sweep has left behind is of no interest any more.
+    fn forget_dead_sides(&mut self) {
+        let state = self.state.clone();
+        self.dirty.retain(|dirty| state.side(dirty.side).is_some() || dirty.frame.is_some());
+        for (index, dirty) in self.dirty.iter().enumerate() {
+            if let Some(frame) = dirty.frame {
+                self.frames.info_mut(frame).dirty_index = index;
+            }
+        }
     }
 
     pub(crate) fn set_splitpoint(&mut self, splitpoint: u64) {
@@ -116,19 +131,6 @@ impl Pager {
             return Err(crate::Error::io("grow", &self.shared.path, full));
         }
         Ok(run)
-    }
-
-    /// The page of an entry, checked, for reading.
-    pub(crate) fn page<'p>(
-        &'p self,
-        pin: &'p Pin<'_>,
-        side: &Side,
-        which: Which,
-        index: u64,
-    ) -> Result<Option<Page<'p>>> {
-        let slot = side.word(which, index);
-        let word = slot.load(Ordering::SeqCst);
-        self.shared.page(pin, side, which, index, word, Some(slot))
     }
 
     /// The frame, for reading.
@@ -181,6 +183,7 @@ impl Pager {
         let entry = Dirty { side: side.id, which, index, frame };
         match old {
             Pointer::Frame { frame: old, .. } if self.is_private(old) => {
+                self.dirty_frames -= 1;
                 let dirty_index = self.frames.info(old).dirty_index;
                 *self.dirty.get_mut(dirty_index).expect("a private frame is listed") = entry;
                 if let Some(frame) = frame {
@@ -194,6 +197,7 @@ impl Pager {
                 self.dirty.push(entry);
             }
         }
+        self.dirty_frames += usize::from(frame.is_some());
         let word = frame.map_or(Pointer::Empty, |frame| self.pointer_to(frame));
         slot.store(word.encode(), Ordering::SeqCst);
     }
@@ -233,10 +237,9 @@ impl Pager {
     pub(crate) fn private_bucket(&mut self, side: &Side, bucket: u64) -> Result<Option<u32>> {
         let slot = side.word(Which::Buckets, bucket);
         let word = slot.load(Ordering::SeqCst);
-        if let Pointer::Frame { frame, .. } = Pointer::decode(word) {
-            if self.is_private(frame) {
-                return Ok(Some(frame));
-            }
+        match Pointer::decode(word) {
+            Pointer::Frame { frame, .. } if self.is_private(frame) => return Ok(Some(frame)),
+            _ => {}
         }
         let Some(frame) = self.copy_page(side, Which::Buckets, bucket, word)? else {
             return Ok(None);
@@ -343,10 +346,9 @@ impl Pager {
             frames.push(frame);
         }
         frames.reverse();
-        if let (Some(&head), false) = (frames.first(), replaced.is_empty()) {
-            if side.word(Which::Runs, run).load(Ordering::SeqCst) != next {
-                self.publish(side, Which::Runs, run, Some(head));
-            }
+        let is_head = side.load(Which::Runs, run) == next;
+        if let (Some(&head), false) = (frames.first(), is_head) {
+            self.publish(side, Which::Runs, run, Some(head));
         }
         replaced.into_iter().for_each(|word| self.discard(word));
         Ok(frames)

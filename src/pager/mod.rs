@@ -15,16 +15,17 @@ mod tree;
 mod values;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use arena::Arena;
-pub(crate) use checkpoint::{Checkpoint, Persisted, Progress};
+pub(crate) use checkpoint::{Checkpoint, Persisted, Progress, bucket_count_max};
 pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
-pub(crate) use recovery::{MetaPages, Opened, Reading, create, open, read_meta};
+pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
+pub(crate) use tree::{Node, Nodes, Tree};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     /// Large records that a read-only open redid from the log: it writes nothing.
     redone_values: Mutex<values::Overlay>,
     refused: OnceLock<String>,
+    closed: AtomicBool,
 }
 
 /// A page, for as long as a pin is held.
@@ -172,13 +174,10 @@ impl Shared {
         };
         self.check(&view, bytes, checksum, is)?;
         let cell_count = bucket_cells(view);
-        if self.verify != Verify::Always {
-            if let Some(slot) = slot {
-                let checked = Pointer::Checked { page, cell_count }.encode();
-                // If the writer has been here meanwhile, its word stands.
-                let _ =
-                    slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
-            }
+        if let (Some(slot), false) = (slot, self.verify == Verify::Always) {
+            let checked = Pointer::Checked { page, cell_count }.encode();
+            // If the writer has been here meanwhile, its word stands.
+            let _ = slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
         }
         Ok(Page::Shared { view, cell_count })
     }
@@ -234,6 +233,18 @@ impl Shared {
         }
     }
 
+    /// Closes for all who look from now on; `false` if that was done before.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// An error if it is closed. A reader asks under its pin: then the file stays locked, and its
+    /// pages as they are, until the pin is gone.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed) } else { Ok(()) }
+    }
+
     /// Refuses all further writes of this handle, since `cause` failed (C6).
     pub(crate) fn refuse(&self, cause: &Error) {
         let _ = self.refused.set(cause.to_string());
@@ -245,10 +256,6 @@ impl Shared {
             Some(cause) => Err(Error::Refused { path: self.path.clone(), cause: cause.clone() }),
             None => Ok(()),
         }
-    }
-
-    pub(crate) fn is_refused(&self) -> bool {
-        self.refused.get().is_some()
     }
 
     pub(crate) fn space(&self) -> MutexGuard<'_, Space> {

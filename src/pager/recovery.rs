@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::checkpoint::{Moving, Persisted, bucket_count_max, read_node};
@@ -194,6 +194,7 @@ pub(crate) fn open(
         file_len: AtomicU64::new(len),
         redone_values: Mutex::default(),
         refused: OnceLock::new(),
+        closed: AtomicBool::new(false),
     });
     check_splitpoint(&meta).map_err(|fault| fault.at(path, Place::File))?;
     let mut loader = Loader { shared: &shared, meta: &meta, seen: PageSet::default() };
@@ -217,7 +218,7 @@ pub(crate) fn open(
 }
 
 /// A sweep moves whole runs, so the splitpoint is where one begins.
-fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
+pub(crate) fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
     if meta.next.is_none() {
         return Ok(());
     }
@@ -228,6 +229,9 @@ fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
 }
 
 type LoadedSide = (Arc<Side>, BTreeMap<(u64, Which), Tree>);
+
+/// Called with the index of a leaf's first word, and its words.
+type LeafLoader<'f, L> = &'f mut dyn FnMut(&mut L, u64, &[u64]) -> Result<()>;
 
 struct Loader<'o> {
     shared: &'o Shared,
@@ -327,7 +331,7 @@ impl Loader<'_> {
         bucket_count: u64,
         len: u64,
         root: u64,
-        leaf: &mut dyn FnMut(&mut Self, u64, &[u64]) -> Result<()>,
+        leaf: LeafLoader<'_, Self>,
     ) -> Result<Tree> {
         let mut tree = Tree::new(kind, bucket_count, self.meta.parameters.page_size, len);
         let mut leaves: Vec<(u64, Vec<u64>)> = Vec::new();

@@ -236,6 +236,13 @@ impl StorageFile for DiskFile {
         Ok(false)
     }
 
+    fn unlock(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if fs2::FileExt::unlock(&self.file).is_ok() {
+            *held = None;
+        }
+    }
+
     fn identity(&self) -> io::Result<FileIdentity> {
         Ok(self.identity)
     }
@@ -360,9 +367,9 @@ mod tests {
         file.set_len(4096).unwrap();
         let map = file.map(4096).unwrap();
         file.write_all_at(&7_u64.to_le_bytes(), 8).unwrap();
-        assert_eq!(map.view(0, 64).unwrap().word(1), Some(7));
+        assert_eq!(map.view(0, 64).unwrap().word(1), 7);
         file.write_all_at(&9_u64.to_le_bytes(), 4096).unwrap();
-        assert_eq!(file.map(4104).unwrap().view(4096, 8).unwrap().word(0), Some(9));
+        assert_eq!(file.map(4104).unwrap().view(4096, 8).unwrap().word(0), 9);
         assert!(map.view(4096, 8).is_none());
     }
 
@@ -374,7 +381,7 @@ mod tests {
         let map = file.map(8).unwrap();
         drop(file);
         drop(dir);
-        assert_eq!(map.view(0, 8).unwrap().word(0), Some(7));
+        assert_eq!(map.view(0, 8).unwrap().word(0), 7);
     }
 
     #[test]

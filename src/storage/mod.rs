@@ -1,12 +1,13 @@
 //! Storage: bytes in files, and when they are durable. The only layer that touches a file (I10).
 //!
 //! [`Storage`] opens, renames and removes files and syncs folders; [`StorageFile`] reads, writes,
-//! syncs, locks and maps one. Kinds: `disk` (the operating system's files), `memory` (for Miri,
-//! which cannot map files), and, behind the feature `simulation`, a simulated disk that knows what
-//! a power cut could leave. Knows nothing of pages or of the log.
+//! syncs, locks and maps one. Kinds: `disk` (the operating system's files) and, behind the feature
+//! `simulation`, `memory` (for Miri, which cannot map files) and a simulated disk that knows what a
+//! power cut could leave. Knows nothing of pages or of the log.
 
 pub(crate) mod disk;
 pub(crate) mod map;
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod memory;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
@@ -86,6 +87,8 @@ pub(crate) trait StorageFile: Debug + Send + Sync {
     /// Takes the lock without waiting, changing a held one; `false` if another holder is in the
     /// way, and then what was held is still held. It is held until the file is dropped.
     fn try_lock(&self, kind: LockKind) -> io::Result<bool>;
+    /// Gives the lock back before the file is dropped. A failure leaves it until then.
+    fn unlock(&self);
     /// Which file this is.
     fn identity(&self) -> io::Result<FileIdentity>;
     /// Bytes of disk that it takes.

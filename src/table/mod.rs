@@ -7,10 +7,14 @@
 
 pub(crate) mod check;
 mod compact;
+#[cfg(test)]
+mod crowded;
 pub(crate) mod get;
 pub(crate) mod operation;
 pub(crate) mod resize;
 pub(crate) mod scan;
+#[cfg(test)]
+pub(crate) mod tests_support;
 mod write;
 
 use std::sync::Arc;

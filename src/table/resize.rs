@@ -107,15 +107,12 @@ impl Table {
         self.pager.set_state(State { current, next: Some(next), splitpoint });
     }
 
-    /// Finishes the sweep that runs and shrinks as far as the fill allows. For a checkpoint that
-    /// was asked for: it gives space back.
+    /// Shrinks as far as the fill asks for, a sweep that runs included. For a checkpoint that was
+    /// asked for: it gives space back. A growing sweep stays where it is.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        loop {
+        while self.is_shrinkable() {
             let state = self.pager.state();
             if state.next.is_none() {
-                if self.is_above(LOW_FILL) || state.current.layout.bucket_count == 1 {
-                    return Ok(());
-                }
                 let used_len = self.used_len();
                 let wanted = (used_len * 100).div_ceil(self.payload() * SHRUNK_FILL);
                 let layout = Layout::new(wanted);
@@ -126,12 +123,18 @@ impl Table {
             }
             self.move_run()?;
         }
+        Ok(())
+    }
+
+    /// Whether a sweep is on its way.
+    #[cfg(test)]
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.pager.state().next.is_some()
     }
 
     /// Whether [`Table::settle`] has something to do.
     pub(crate) fn wants_settling(&self) -> bool {
-        let state = self.pager.state();
-        state.next.is_some() || (state.current.layout.bucket_count > 1 && !self.is_above(LOW_FILL))
+        self.is_shrinkable()
     }
 
     fn move_run(&mut self) -> Result<()> {

@@ -18,6 +18,7 @@ pub(crate) type Entry = (u64, Vec<u8>, Vec<u8>);
 /// `None` after the last.
 pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Option<u64>)> {
     let pin = shared.epoch.pin();
+    shared.check_open()?;
     loop {
         let state = shared.state.load(&pin);
         let (side, splitpoint) = state.side_of(first);

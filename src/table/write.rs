@@ -262,7 +262,9 @@ impl Table {
         let removed = without.map_or(0, |place| self.look_at(frame, place).0);
         let view = self.pager.view(frame);
         let live = crate::page::live_len(view) + added - removed;
-        if live + HEADER_SIZE + LINE_SIZE > view.len() {
+        let count = crate::page::record_count(view) + usize::from(with.is_some())
+            - usize::from(without.is_some());
+        if !crate::page::bucket::fits(view.len(), count, live) {
             return false;
         }
         let of = self.bucket_page(home);

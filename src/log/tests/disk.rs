@@ -404,6 +404,8 @@ impl StorageFile for DiskFile {
         Ok(true)
     }
 
+    fn unlock(&self) {}
+
     fn identity(&self) -> io::Result<FileIdentity> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn word(map: &Map, offset: usize) -> Option<u64> {
-        map.view(offset, 8)?.word(0)
+        Some(map.view(offset, 8)?.word(0))
     }
 
     #[test]

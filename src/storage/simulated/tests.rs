@@ -165,7 +165,7 @@ fn a_failed_sync_reports_once_and_its_writes_stay_lost() {
     let map = file.map(2 * BLOCK as u64).unwrap();
     disk.evict();
     assert_eq!(disk.live_bytes("/file"), Some(there.clone()));
-    assert_eq!(map.view(0, 8).unwrap().word(0), Some(0x0101_0101_0101_0101));
+    assert_eq!(map.view(0, 8).unwrap().word(0), 0x0101_0101_0101_0101);
     assert_eq!(outcomes(&disk, "/file", &Volume::WHOLE), HashSet::from([Some(there)]));
 }
 
@@ -278,10 +278,10 @@ fn a_map_sees_later_writes_and_a_new_one_the_growth() {
     let (disk, file) = disk_of_ones(1);
     let map = file.map(4096).unwrap();
     file.write_all_at(&7_u64.to_le_bytes(), 8).unwrap();
-    assert_eq!(map.view(0, 64).unwrap().word(1), Some(7));
+    assert_eq!(map.view(0, 64).unwrap().word(1), 7);
     file.write_all_at(&9_u64.to_le_bytes(), 4096).unwrap();
     let grown = open(&disk, "/file").map(4104).unwrap();
-    assert_eq!(grown.view(4096, 8).unwrap().word(0), Some(9));
+    assert_eq!(grown.view(4096, 8).unwrap().word(0), 9);
     assert!(file.map(5000).is_err());
 }
 

@@ -63,7 +63,7 @@ impl Args {
         let (name, source, progress) = self.open_input()?;
         let path = self.target.path();
         interrupt::watch()?;
-        let options = Options::new().durability(Durability::Background(Duration::from_secs(1)));
+        let options = Options::new().durability(Durability::Background(Duration::from_millis(200)));
         let index = self.target.open(options)?;
         let metadata = settle_columns(&index, source.columns(), path)?;
         let mut load = Load {

@@ -1,0 +1,294 @@
+//! Check: proof that one checkpoint of a file keeps every promise, or a list of those it breaks.
+//!
+//! Reads with positioned reads only, never through a map (R2), so it can be let loose on a damaged
+//! file, and it goes on after each finding. It works from what a meta page reaches:
+//!
+//! 1. the meta slots and the fields of the meta page,
+//! 2. the bitmap and the directories; every page that they lead to is *claimed*, once (I4),
+//! 3. side by side and a stretch of runs at a time: overflow chains, then bucket pages, each in
+//!    the order of the file; every record is where its key's hash says (I5) and its key in one
+//!    place only (I6),
+//! 4. the large records, in the order of the file,
+//! 5. claimed pages against the bitmap (I4), and the counts of the meta page.
+//!
+//! Nothing is read twice but the keys of a few large records: those in overflow, and those whose
+//! hashes are equal. Claims are also the budget of every walk (R4): a page is read when it is claimed, so circles end. Memory is two
+//! bits a page, the directories' words, and buffers of bounded size (R3).
+//!
+//! Beside writers: pages of the checkpoint are not written while the caller holds a pin (I1).
+
+mod pages;
+mod records;
+mod report;
+#[cfg(test)]
+mod tests;
+mod trees;
+mod values;
+
+use std::path::Path;
+
+use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::page::get_u64;
+use crate::page::meta::{self, Counts, META_SIZE, META_SLOTS, Meta};
+use crate::pager::{PageSet, bucket_count_max, check_splitpoint};
+use crate::storage::StorageFile;
+
+pub use report::{CheckReport, Finding, Severity};
+
+use values::ValueRun;
+
+/// Checks the checkpoint that `meta` names. `progress` is called with the number of pages done and
+/// of all pages. An error is a file that cannot be read at all; what is wrong with it is in the
+/// report.
+pub(crate) fn check(
+    file: &dyn StorageFile,
+    path: &Path,
+    meta: &Meta,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<CheckReport> {
+    let file_len = file.len().map_err(|e| Error::io("read", path, e))?;
+    let mut checker = Checker::new(file, path, meta, file_len, progress);
+    let slot = checker.check_meta_slots();
+    checker.check_meta(file_len);
+    let bitmap = checker.load_bitmap();
+    let current = checker.load_side(&meta.current, false);
+    let next = meta.next.as_ref().map(|side| checker.load_side(side, true));
+    for side in [Some(&current), next.as_ref()].into_iter().flatten() {
+        checker.check_side(side);
+    }
+    checker.check_values();
+    checker.check_use(&bitmap);
+    checker.check_counts(slot, &bitmap);
+    Ok(checker.finish())
+}
+
+/// The state of a check.
+struct Checker<'c> {
+    file: &'c dyn StorageFile,
+    meta: &'c Meta,
+    report: CheckReport,
+    progress: &'c mut dyn FnMut(u64, u64),
+    /// Pages that both the meta page and the file have.
+    page_limit: u64,
+    first_page: u64,
+    /// Pages that a pointer has led to.
+    claimed: PageSet,
+    counts: Counts,
+    values: Vec<ValueRun>,
+    done: u64,
+    total: u64,
+}
+
+/// The bitmap of used pages.
+struct Bitmap {
+    used: PageSet,
+    /// Stretches of pages of which it could not be read whether they are used.
+    unknown: Vec<std::ops::Range<u64>>,
+}
+
+impl<'c> Checker<'c> {
+    fn new(
+        file: &'c dyn StorageFile,
+        path: &Path,
+        meta: &'c Meta,
+        file_len: u64,
+        progress: &'c mut dyn FnMut(u64, u64),
+    ) -> Checker<'c> {
+        let page_size = meta.parameters.page_size;
+        let first_page = meta::first_page(page_size);
+        let mut claimed = PageSet::default();
+        (0..first_page).for_each(|page| {
+            claimed.insert(page);
+        });
+        let page_limit = meta.page_count.min(file_len / page_size as u64);
+        Checker {
+            file,
+            meta,
+            report: CheckReport {
+                file: path.to_owned(),
+                generation: meta.generation,
+                findings: Vec::new(),
+                findings_left_out: 0,
+                page_count: meta.page_count,
+                reached_page_count: 0,
+                bucket_page_count: 0,
+                overflow_page_count: 0,
+                value_page_count: 0,
+                record_count: 0,
+                bytes_read: 0,
+                is_complete: true,
+            },
+            progress,
+            page_limit,
+            first_page,
+            claimed,
+            counts: Counts::default(),
+            values: Vec::new(),
+            done: 0,
+            total: page_limit,
+        }
+    }
+
+    fn find(&mut self, place: Place, fault: Fault) {
+        self.report.add(Finding::new(place, fault));
+    }
+
+    fn expect(&mut self, place: Place, result: std::result::Result<(), Fault>) -> bool {
+        match result {
+            Ok(()) => true,
+            Err(fault) => {
+                self.find(place, fault);
+                false
+            }
+        }
+    }
+
+    /// Something that leads to other pages could not be read: what it leads to stays unknown.
+    fn lose(&mut self) {
+        self.report.is_complete = false;
+    }
+
+    fn advance(&mut self, pages: u64) {
+        self.done += pages;
+        // A damaged file may have more to read than its bitmap says.
+        self.total = self.total.max(self.done);
+        (self.progress)(self.done, self.total);
+    }
+
+    /// Checks the four slots; gives the one that holds the meta page.
+    fn check_meta_slots(&mut self) -> Option<u8> {
+        let mut holder = None;
+        for slot in 0..META_SLOTS {
+            let number = u8::try_from(slot).unwrap_or(u8::MAX);
+            match self.read_slot(slot) {
+                Ok(found) if found.as_ref() == Some(self.meta) => holder = Some(number),
+                Ok(_) => {}
+                Err(fault) => {
+                    let mut finding = Finding::new(Place::MetaPage(number), fault);
+                    // A crash may tear the page that was being written; it is the oldest one, and
+                    // the next to be written. After a clean close none is left.
+                    if !self.meta.clean {
+                        finding.severity = Severity::Notice;
+                    }
+                    self.report.add(finding);
+                }
+            }
+        }
+        holder
+    }
+
+    fn read_slot(&mut self, slot: usize) -> std::result::Result<Option<Meta>, Fault> {
+        /// Beside a writer a slot may be read while it is written.
+        const ATTEMPTS: usize = 3;
+        let mut bytes = vec![0; META_SIZE];
+        let mut result = Ok(None);
+        for _ in 0..ATTEMPTS {
+            self.read((slot * META_SIZE) as u64, &mut bytes)?;
+            result = self.check_slot(&bytes);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    fn check_slot(&self, bytes: &[u8]) -> std::result::Result<Option<Meta>, Fault> {
+        // Each of the first generations takes a slot that was never written.
+        if self.meta.generation < META_SLOTS as u64 && bytes.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        if !meta::has_magic(bytes) {
+            let magic = get_u64(&meta::MAGIC, 0);
+            return Err(Fault::new(Promise::MetaPage, magic, get_u64(bytes, 0)));
+        }
+        meta::check_whole(bytes)?;
+        Fault::expect(Promise::MetaField, meta::VERSION.into(), meta::version(bytes).into())?;
+        let found = Meta::decode(bytes)?;
+        let ours = self.meta.parameters;
+        let is_ours = found.parameters.file_id == ours.file_id;
+        Fault::expect(Promise::FileId, 1, is_ours.into())?;
+        Fault::expect(Promise::MetaField, 1, (found.parameters == ours).into())?;
+        if found.generation == self.meta.generation {
+            Fault::expect(Promise::MetaField, 1, (found == *self.meta).into())?;
+        }
+        Ok(Some(found))
+    }
+
+    /// The fields of the meta page against one another and against the file.
+    fn check_meta(&mut self, file_len: u64) {
+        let meta = self.meta;
+        let needed = meta.page_count.saturating_mul(meta.parameters.page_size as u64);
+        if file_len < needed {
+            self.find(Place::File, Fault::new(Promise::FileLength, needed, file_len));
+        }
+        if meta.page_count < self.first_page {
+            let fault = Fault::new(Promise::MetaField, self.first_page, meta.page_count);
+            self.find(Place::File, fault);
+        }
+        self.expect(Place::File, check_splitpoint(meta));
+        let max = bucket_count_max(meta.page_count);
+        for side in [Some(&meta.current), meta.next.as_ref()].into_iter().flatten() {
+            let count = side.layout.bucket_count;
+            if count > max {
+                self.find(Place::File, Fault::new(Promise::MetaField, max, count));
+            }
+        }
+        if meta.next.is_some_and(|next| next.layout == meta.current.layout) {
+            let count = meta.current.layout.bucket_count;
+            self.find(Place::File, Fault::new(Promise::MetaField, count + 1, count));
+        }
+    }
+
+    /// I4: every page is reachable once (it was claimed once) or free, and the bitmap says so.
+    fn check_use(&mut self, bitmap: &Bitmap) {
+        let is_known = |page: u64| !bitmap.unknown.iter().any(|range| range.contains(&page));
+        let word = |set: &PageSet, i: usize| set.words().get(i).copied().unwrap_or_default();
+        let len = bitmap.used.words().len().max(self.claimed.words().len());
+        for i in 0..len {
+            let (used, claimed) = (word(&bitmap.used, i), word(&self.claimed, i));
+            let mut differing = used ^ claimed;
+            while differing != 0 {
+                let bit = differing.trailing_zeros();
+                differing &= differing - 1;
+                let page = i as u64 * 64 + u64::from(bit);
+                let (used, claimed) = (used >> bit & 1, claimed >> bit & 1);
+                // A page that is used and was not reached may hang on what could not be read.
+                let is_lost = used == 1 && !self.report.is_complete && page < self.page_limit;
+                if is_known(page) && !is_lost {
+                    self.find(Place::Page(page), Fault::new(Promise::PageUse, claimed, used));
+                }
+            }
+        }
+    }
+
+    fn check_counts(&mut self, slot: Option<u8>, bitmap: &Bitmap) {
+        let place = slot.map_or(Place::File, Place::MetaPage);
+        let stated = self.meta.counts;
+        if bitmap.unknown.is_empty() {
+            let free = self.meta.page_count.saturating_sub(bitmap.used.len());
+            let free = Fault::expect(Promise::Count, free, self.meta.free_page_count);
+            self.expect(place, free);
+        }
+        if !self.report.is_complete {
+            return;
+        }
+        let counts = self.counts;
+        for (counted, stated) in [
+            (counts.record_count, stated.record_count),
+            (counts.record_len, stated.record_len),
+            (counts.overflow_page_count, stated.overflow_page_count),
+            (counts.value_page_count, stated.value_page_count),
+        ] {
+            self.expect(place, Fault::expect(Promise::Count, counted, stated));
+        }
+    }
+
+    fn finish(mut self) -> CheckReport {
+        (self.progress)(self.total, self.total);
+        self.report.reached_page_count = self.claimed.len();
+        self.report.record_count = self.counts.record_count;
+        self.report.overflow_page_count = self.counts.overflow_page_count;
+        self.report.value_page_count = self.counts.value_page_count;
+        self.report
+    }
+}

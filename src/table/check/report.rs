@@ -1,0 +1,152 @@
+//! What a check found, in words and numbers. Knows nothing of how it is found.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::error::{Fault, Place, Promise};
+
+/// Findings that a report keeps; of the others it keeps the number.
+pub(crate) const FINDINGS_MAX: usize = 1000;
+
+/// How much a [`Finding`] matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Severity {
+    /// What a crash may leave, and what the next open for writing mends. No record is affected.
+    Notice,
+    /// A broken promise: records may be lost or wrong.
+    Damage,
+}
+
+/// A broken promise that [`Index::check`](crate::Index::check) or the inspector found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Where in the file.
+    pub place: Place,
+    /// What should hold and does not.
+    pub promise: Promise,
+    /// What should stand there.
+    pub expected: u64,
+    /// What stands there.
+    pub found: u64,
+    /// How much it matters.
+    pub severity: Severity,
+}
+
+impl Finding {
+    pub(crate) fn new(place: Place, fault: Fault) -> Finding {
+        let Fault { promise, expected, found } = fault;
+        Finding { place, promise, expected, found, severity: Severity::Damage }
+    }
+
+    /// What to do about it, in one sentence.
+    pub fn next_step(&self) -> &'static str {
+        match (self.severity, self.promise) {
+            (Severity::Notice, _) => "open the file for writing, which mends it",
+            (_, Promise::FileLength) => "the file was cut off: restore a backup or the missing end",
+            (_, Promise::PageRead) => "the device fails: copy what can be read to another one",
+            (_, Promise::Count) => "all records can be read: export them and load them anew",
+            (_, Promise::PageUse) => {
+                "do not write to this file: restore a backup, or export it and load it anew"
+            }
+            _ => "restore a backup, or export what can still be read and load it anew",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding { place, promise, expected, found, severity } = self;
+        let severity = match severity {
+            Severity::Notice => "notice",
+            Severity::Damage => "damage",
+        };
+        write!(
+            f,
+            "{severity}, {place}: {promise} (expected {expected:#x}, found {found:#x}); {}",
+            self.next_step()
+        )
+    }
+}
+
+/// What a check read and found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The data file.
+    pub file: PathBuf,
+    /// The checkpoint that was checked.
+    pub generation: u64,
+    /// The broken promises, at most 1,000 of them.
+    pub findings: Vec<Finding>,
+    /// How many more there are.
+    pub findings_left_out: u64,
+    /// Pages that the file has, by its meta page.
+    pub page_count: u64,
+    /// Pages that the check reached: of directories, bitmap, buckets, overflow and values, and the
+    /// meta pages.
+    pub reached_page_count: u64,
+    /// Bucket pages that were read.
+    pub bucket_page_count: u64,
+    /// Overflow pages that were read.
+    pub overflow_page_count: u64,
+    /// Value pages that were read.
+    pub value_page_count: u64,
+    /// Records that were read.
+    pub record_count: u64,
+    /// Bytes that were read from the file.
+    pub bytes_read: u64,
+    /// Whether everything was looked at. If not, the contents of a damaged page, and what only it
+    /// leads to, were left out, and so were the counts.
+    pub is_complete: bool,
+}
+
+impl CheckReport {
+    /// Whether no promise is broken, but for what a crash may leave.
+    pub fn is_sound(&self) -> bool {
+        self.findings_left_out == 0
+            && self.findings.iter().all(|finding| finding.severity < Severity::Damage)
+    }
+
+    /// How many promises are broken, those that were left out included.
+    pub fn finding_count(&self) -> u64 {
+        self.findings.len() as u64 + self.findings_left_out
+    }
+
+    pub(crate) fn add(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.findings_left_out += 1;
+        }
+    }
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        if self.findings_left_out > 0 {
+            writeln!(f, "and {} more", self.findings_left_out)?;
+        }
+        write!(
+            f,
+            "{}: generation {}, {} pages of {} in use, {} records, {} bytes read: {}",
+            self.file.display(),
+            self.generation,
+            self.reached_page_count,
+            self.page_count,
+            self.record_count,
+            self.bytes_read,
+            match (self.is_sound(), self.is_complete) {
+                (true, _) => "sound".to_owned(),
+                (false, true) => format!("{} findings", self.finding_count()),
+                (false, false) => {
+                    format!("{} findings, and not all could be looked at", self.finding_count())
+                }
+            }
+        )
+    }
+}
