@@ -3,7 +3,7 @@
 use splitpoint::simulation::{Choice, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume};
 use splitpoint::{Access, Error};
 
-use crate::campaign::boot::{Boot, Depth};
+use crate::campaign::boot::{Boot, Depth, check_soundness};
 use crate::campaign::model::{Model, Sum, sum_of};
 use crate::campaign::plan::{Change, Op, Plan};
 use crate::campaign::quietly;
@@ -120,6 +120,7 @@ impl Trial<'_> {
         self.tally.is_new(run.disk.snapshot().digest());
         let reopened_at = run.disk.call_count();
         run.open().map_err(|e| format!("reopened: {e}"))?;
+        check_soundness(run.index.as_ref().ok_or("no index")?)?;
         self.stays(run, reopened_at)
     }
 
@@ -203,7 +204,7 @@ impl Trial<'_> {
 
     fn cut(&mut self, run: &Run, cut: usize, allowed: &[Sum], most: usize) -> Result<(), String> {
         let count = |image: &Image, _: u64| self.tally.is_new(image.digest());
-        let depth = Depth { look: 8, life: 3, nested: 16, levels: 2 };
+        let depth = Depth { look: 8, sound: 2, life: 3, nested: 16, levels: 2 };
         let boot = Boot { setting: &run.plan.setting, depth, count: &count };
         let seed = self.rng.next();
         let images: Vec<Image> = run.disk.crash_images(cut, seed, &Volume::LIGHT).take(24).collect();
