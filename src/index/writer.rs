@@ -121,7 +121,17 @@ impl Writer {
             segment: self.next_segment,
             lsn: self.next_lsn,
         };
-        let log = Log::create(self.files.clone(), start, self.segment_size)?;
+        let log = match Log::create(self.files.clone(), start, self.segment_size) {
+            Ok(log) => log,
+            Err(error) => {
+                // Nothing relies on it yet. Without room it may be tried again, under that name.
+                let removed = crate::log::remove_segments(&self.files, [start.segment]);
+                if !matches!(error, Error::StorageFull { .. }) || removed.is_err() {
+                    self.table.shared().refuse(&error);
+                }
+                return Err(error);
+            }
+        };
         persisted.announce_log(position_of(start), self.table.shared())?;
         self.log = Some(log);
         Ok(())
