@@ -34,7 +34,7 @@ pub(crate) use values::ValueBytes;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
-use crate::page::{Identity, OwnedPage, View, bucket, check_identity, word};
+use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
 use crate::storage::{Map, StorageFile};
 
 /// How pages are read.
@@ -192,6 +192,7 @@ impl Shared {
         };
         identity
             .and_then(|()| bucket::check_structure(*view))
+            .and_then(|()| check_next(view.word(word::NEXT), is.kind))
             .map_err(|fault| fault.at(&self.path, Place::Page(is.page_number)))
     }
 
@@ -306,6 +307,13 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What leads on from a page of the file is a page of the file: never one in memory, never one that
+/// passes for checked (I8). Only overflow pages lead on.
+fn check_next(next: u64, kind: Kind) -> std::result::Result<(), Fault> {
+    let allowed = if kind == Kind::Overflow { u64::MAX >> 2 } else { 0 };
+    Fault::expect(Promise::Reserved, 0, next & !allowed)
 }
 
 fn bucket_cells(view: View<'_>) -> usize {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Home, Table};
-use crate::error::Result;
+use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::record::Record;
 use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, bucket};
@@ -197,9 +197,13 @@ impl Table {
         let mut found: Vec<(u64, Record<'_>)> = Vec::new();
         for page in &pages {
             for record in bucket::records(page.view()) {
-                let (_, _, record) =
-                    record.map_err(|fault| fault.at(&shared.path, crate::Place::File))?;
-                found.push((self.hash_of(&record), record));
+                let (_, _, record) = record.map_err(|fault| fault.at(&shared.path, Place::File))?;
+                let hash = self.hash_of(&record);
+                // A record of another run would go to pages that this step has not made its own.
+                let its_run = Layout::run_of(current.layout.bucket_of(hash));
+                Fault::expect(Promise::RecordBucket, run, its_run)
+                    .map_err(|fault| fault.at(&shared.path, Place::File))?;
+                found.push((hash, record));
             }
         }
         found.sort_unstable_by_key(|(hash, _)| *hash);
