@@ -3,6 +3,7 @@
 mod checksum;
 mod error;
 mod hash;
+pub mod inspect;
 mod layout;
 mod log;
 #[cfg(feature = "mutants")]
