@@ -11,6 +11,7 @@ mod error;
 mod format;
 mod hash;
 mod index;
+pub mod inspect;
 mod layout;
 mod log;
 #[cfg(feature = "mutants")]

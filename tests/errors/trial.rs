@@ -43,7 +43,8 @@ fn start(seed: u64, starts: &[Start]) -> Run {
     if seed % 2 == 0 {
         let mut rng = Rng::new(seed);
         let number = rng.below(short::count(3));
-        let mut run = short::sequence(number, starts, [Access::Pread, Access::Mapped][rng.below(2)]);
+        let mut run =
+            short::sequence(number, starts, [Access::Pread, Access::Mapped][rng.below(2)]);
         run.plan.setting.later = rng.one_in(4);
         return run;
     }
@@ -163,7 +164,9 @@ impl Trial<'_> {
                     return Ok(Handle::Refuses);
                 }
                 Err(e) => {
-                    return Err(tell(format!("after {error}, all is well again, and a commit: {e}")));
+                    return Err(tell(format!(
+                        "after {error}, all is well again, and a commit: {e}"
+                    )));
                 }
             }
         }
@@ -207,13 +210,15 @@ impl Trial<'_> {
         let depth = Depth { look: 8, sound: 2, life: 3, nested: 16, levels: 2 };
         let boot = Boot { setting: &run.plan.setting, depth, count: &count };
         let seed = self.rng.next();
-        let images: Vec<Image> = run.disk.crash_images(cut, seed, &Volume::LIGHT).take(24).collect();
+        let images: Vec<Image> =
+            run.disk.crash_images(cut, seed, &Volume::LIGHT).take(24).collect();
         for _ in 0..most {
             let image = &images[self.rng.below(images.len())];
             if count(image, 0) {
                 let mut rng = Rng::new(seed);
-                boot.check(image, allowed, &mut rng)
-                    .map_err(|e| format!("a power cut before call {cut}: {e} ({:?})", image.choice()))?;
+                boot.check(image, allowed, &mut rng).map_err(|e| {
+                    format!("a power cut before call {cut}: {e} ({:?})", image.choice())
+                })?;
             }
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Tests of the check: sound files have no findings, damaged ones are found at the right page.
 
-mod damage;
+mod pages;
+mod records;
+mod sample;
 mod sound;
 
 use std::path::Path;
