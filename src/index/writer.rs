@@ -204,7 +204,13 @@ impl Writer {
             }
             _ => false,
         };
-        for operation in operations {
+        /// Operations whose pages are on their way to the cache while one is prepared.
+        const AHEAD: usize = 8;
+        for (i, operation) in operations.iter().enumerate() {
+            if let Some(coming) = operations.get(i + AHEAD) {
+                let (key, _) = coming.key_and_value();
+                self.table.prefetch(hash(key, seed));
+            }
             steps.push(match *operation {
                 Operation::Insert { key, value } => {
                     let hash = hash(key, seed);

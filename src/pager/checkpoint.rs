@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::edit::Dirty;
+use super::edit::{Dirty, list_index};
 use super::persisted::Persisted;
 use super::space::{PageRun, PageSet};
 use super::tree::{Nodes, Tree};
@@ -87,7 +87,7 @@ impl Pager {
     ) -> Checkpoint {
         self.collect_garbage();
         self.interval += 1;
-        let state = self.state();
+        let state = self.state().clone();
         let sides = [Some(&state.current), state.next.as_ref()];
         let mut dirty = std::mem::take(&mut self.dirty);
         self.dirty_frames = 0;
@@ -117,7 +117,7 @@ impl Pager {
     /// Puts the written pages into the directory, a batch at a time, under the writer's lock.
     pub(crate) fn install(&mut self, checkpoint: &mut Checkpoint) -> Progress {
         assert_eq!(checkpoint.phase, Phase::Written);
-        let state = self.state();
+        let state = self.state().clone();
         let mut frames = Vec::new();
         let batch = checkpoint.placed.iter().skip(checkpoint.installed).take(STEP_ENTRIES);
         for placed in batch {
@@ -147,7 +147,7 @@ impl Pager {
     /// A checkpoint ran out of disk before it changed anything: its entries are dirty again, and
     /// the pages that it took are free.
     pub(crate) fn abandon(&mut self, checkpoint: Checkpoint) -> Persisted {
-        let state = self.state();
+        let state = self.state().clone();
         for dirty in &checkpoint.dirty {
             let slot = state.side(dirty.side).map(|side| side.word(dirty.which, dirty.index));
             let live = slot.map(|slot| Pointer::decode(slot.load(Ordering::SeqCst)));
@@ -157,7 +157,7 @@ impl Pager {
                     for &frame in &chain {
                         self.frames.info_mut(frame).born = self.interval;
                     }
-                    self.frames.info_mut(frozen).dirty_index = self.dirty.len();
+                    self.frames.info_mut(frozen).dirty_index = list_index(self.dirty.len());
                     self.dirty.push(*dirty);
                     self.dirty_frames += 1;
                 }

@@ -58,7 +58,7 @@ impl Table {
     }
 
     fn is_above(&self, percent: u64) -> bool {
-        let capacity = self.bucket_count(&self.pager.state()) * self.payload();
+        let capacity = self.bucket_count(self.pager.state()) * self.payload();
         self.used_len() * 100 > capacity * percent
     }
 
@@ -138,7 +138,7 @@ impl Table {
     }
 
     fn move_run(&mut self) -> Result<()> {
-        let state = self.pager.state();
+        let state = self.pager.state().clone();
         let (current, next) = match &state.next {
             Some(next) => (state.current.clone(), next.clone()),
             None => return Ok(()),

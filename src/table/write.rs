@@ -69,7 +69,8 @@ impl Table {
         };
         let needs_chain = {
             let view = self.pager.view(frame);
-            match self.find_in(view, hash, key)? {
+            let cells = self.pager.bucket_cells(&home.side, home.bucket);
+            match self.find_in(view, cells, hash, key)? {
                 Some(Found::Record(..)) => !has_room(view, len),
                 Some(Found::PerhapsInOverflow) => true,
                 _ => !has_room(view, len),
@@ -81,11 +82,17 @@ impl Table {
         Ok(())
     }
 
-    fn find_in<'v>(&self, view: View<'v>, hash: u64, key: &[u8]) -> Result<Option<Found<'v>>> {
+    fn find_in<'v>(
+        &self,
+        view: View<'v>,
+        cells: usize,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<Found<'v>>> {
         let shared = self.shared();
         let pin = shared.epoch.pin();
         let wanted = Wanted { key, shared, pin: &pin };
-        find(view, crate::page::cell_count(view), hash, &wanted).map(Some)
+        find(view, cells, hash, &wanted).map(Some)
     }
 
     /// Where a key is, among the writer's own pages.
