@@ -32,6 +32,9 @@ pub(crate) use view::{
     zeroed_words,
 };
 
+#[cfg(test)]
+pub(crate) use view::tests_support;
+
 use crate::checksum::crc32;
 use crate::error::{Fault, Promise};
 
