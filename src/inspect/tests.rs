@@ -1,5 +1,7 @@
 //! Tests of the inspector on files in memory, sound and damaged.
 
+#![allow(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
+
 use std::path::Path;
 use std::sync::Arc;
 

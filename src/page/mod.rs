@@ -33,6 +33,9 @@ pub(crate) use view::{
     record_count, zeroed_words,
 };
 
+#[cfg(test)]
+pub(crate) use view::tests_support;
+
 use crate::checksum::crc32;
 use crate::error::{Fault, Promise};
 
