@@ -55,11 +55,11 @@ fn slots_that_lie() {
 /// The record bytes that a slot of this page points to, where there is an inline one, by key.
 fn inline_record(sample: &Sample, page: u64, nth: usize) -> (usize, Vec<u8>) {
     let owned = sample.page(page);
-    let inline = bucket::slots(owned.view()).filter_map(|slot| match slot.record {
+    let mut inline = bucket::slots(owned.view()).filter_map(|slot| match slot.record {
         Some(Record::Inline { key, .. }) => Some((slot.offset, key.to_vec())),
         _ => None,
     });
-    inline.skip(nth).next().unwrap()
+    inline.nth(nth).unwrap()
 }
 
 #[test]
