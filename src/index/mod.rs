@@ -2,6 +2,7 @@
 //! locks, budgets, threads.
 
 mod background;
+mod backup;
 mod batch;
 mod checkpoint;
 mod commit;
@@ -115,6 +116,19 @@ impl Inner {
         self.shared.check_open()
     }
 
+    fn storage(&self) -> Arc<dyn crate::storage::Storage> {
+        self.writer().files.storage.clone()
+    }
+
+    /// The last checkpoint's meta page and the pages that it reaches.
+    fn last_checkpoint(&self) -> Result<(Meta, crate::pager::PageSet)> {
+        // A checkpoint on its way has them; it is not kept waiting by anything but a backup.
+        let _job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer();
+        let persisted = writer.persisted.as_ref().ok_or(Error::Closed)?;
+        Ok((persisted.meta().clone(), persisted.used().clone()))
+    }
+
     /// Closes for all handles; a second time is an error.
     fn close(&self) -> Result<()> {
         if self.is_updating() {
@@ -205,7 +219,7 @@ impl Index {
     /// # Errors
     /// As [`Index::get`], for any of the keys.
     pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Value<'_>>>> {
-        keys.iter().map(|key| self.get(key)).collect()
+        value::prefetch_many(self.shared(), keys, |key| self.get(key))
     }
 
     /// Calls `found` with the place in `keys` and the value of each key, in the keys' order. Copies

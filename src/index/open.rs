@@ -146,7 +146,7 @@ fn settle_names(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> R
     sync_folder(storage, path)
 }
 
-fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(super) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
     if mutant(Mutant::NoFolderSync) {
         return Ok(());
     }
@@ -189,18 +189,7 @@ fn lock(file: &dyn StorageFile, path: &Path, kind: LockKind, deadline: Instant) 
 /// was faster.
 fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     let storage = &*options.storage;
-    let mut name = path
-        .file_name()
-        .ok_or_else(|| {
-            Error::io(
-                "create",
-                path,
-                std::io::Error::new(ErrorKind::InvalidInput, "it has no name"),
-            )
-        })?
-        .to_owned();
-    name.push("-new");
-    let new = path.with_file_name(name);
+    let new = partial_name(path)?;
     let file = match storage.open(&new, OpenMode::CreateNew) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => storage.open(&new, OpenMode::ReadWrite),
         opened => opened,
@@ -230,6 +219,15 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     file.sync_data().map_err(|e| Error::io("sync", path, e))?;
     storage.rename(&new, path).map_err(fail)?;
     sync_folder(storage, path).map(|()| true)
+}
+
+/// The name of a file that is not whole yet.
+pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
+    let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
+    let name = path.file_name().ok_or_else(|| Error::io("create", path, nameless()))?;
+    let mut name = name.to_owned();
+    name.push("-new");
+    Ok(path.with_file_name(name))
 }
 
 fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {

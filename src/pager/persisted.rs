@@ -46,6 +46,11 @@ impl Persisted {
         &self.meta
     }
 
+    /// The pages that it reaches.
+    pub(crate) fn used(&self) -> &PageSet {
+        &self.used
+    }
+
     pub(crate) fn page_count(&self) -> u64 {
         self.meta.page_count
     }
