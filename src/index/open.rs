@@ -48,7 +48,7 @@ pub(super) fn open(options: Options, path: &Path) -> Result<Index> {
     if !options.read_only {
         match needs_redo {
             true => recovery.recover()?,
-            false => recovery.remove_litter(|_| true)?,
+            false => recovery.end_close()?,
         }
     } else if needs_redo {
         recovery.redo_in_memory()?;
@@ -335,6 +335,17 @@ impl Recovery {
             Some(Log::create(self.writer.files.clone(), start, self.writer.segment_size)?);
         self.writer.must_checkpoint = true;
         Ok(())
+    }
+
+    /// A clean file with a log beside it: a close was cut short. Its meta page may be in the cache
+    /// only, and the durable one may need the log: both it and its twin are made durable first.
+    fn end_close(&mut self) -> Result<()> {
+        let shared = self.writer.table.shared().clone();
+        if let (Some(persisted), false) = (&mut self.writer.persisted, self.leftovers.is_empty()) {
+            persisted.renew(&shared)?;
+            persisted.renew(&shared)?;
+        }
+        self.remove_litter(|_| true)
     }
 
     fn redo_in_memory(&mut self) -> Result<()> {
