@@ -29,7 +29,8 @@ const THREADS: usize = 2;
 
 fn main() {
     let soak = number("SPLITPOINT_SECONDS");
-    let states = number("SPLITPOINT_STATES").unwrap_or(if soak.is_some() { u64::MAX } else { STATES });
+    let states =
+        number("SPLITPOINT_STATES").unwrap_or(if soak.is_some() { u64::MAX } else { STATES });
     let tally = Tally::new(states, Duration::from_secs(soak.unwrap_or(3600)));
     hush_panics();
     let starts = Start::all();

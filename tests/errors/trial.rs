@@ -43,7 +43,8 @@ fn start(seed: u64, starts: &[Start]) -> Run {
     if seed % 2 == 0 {
         let mut rng = Rng::new(seed);
         let number = rng.below(short::count(3));
-        let mut run = short::sequence(number, starts, [Access::Pread, Access::Mapped][rng.below(2)]);
+        let mut run =
+            short::sequence(number, starts, [Access::Pread, Access::Mapped][rng.below(2)]);
         run.plan.setting.later = rng.one_in(4);
         return run;
     }
@@ -163,7 +164,9 @@ impl Trial<'_> {
                     return Ok(Handle::Refuses);
                 }
                 Err(e) => {
-                    return Err(tell(format!("after {error}, all is well again, and a commit: {e}")));
+                    return Err(tell(format!(
+                        "after {error}, all is well again, and a commit: {e}"
+                    )));
                 }
             }
         }
@@ -197,23 +200,25 @@ impl Trial<'_> {
         let cuts = run.disk.cut_points();
         let late = cuts.len() - self.rng.below(cuts.len().min(6)) - 1;
         for cut in [cuts[late], run.disk.call_count()] {
-            self.cut(run, cut, &run.sums(cut), 2)?;
+            self.cut(run, cut, &run.sums(cut), 4)?;
         }
         Ok(())
     }
 
     fn cut(&mut self, run: &Run, cut: usize, allowed: &[Sum], most: usize) -> Result<(), String> {
         let count = |image: &Image, _: u64| self.tally.is_new(image.digest());
-        let depth = Depth { look: 8, sound: 2, life: 3, nested: 16, levels: 2 };
+        let depth = Depth { look: 8, sound: 6, life: 4, nested: 16, levels: 2 };
         let boot = Boot { setting: &run.plan.setting, depth, count: &count };
         let seed = self.rng.next();
-        let images: Vec<Image> = run.disk.crash_images(cut, seed, &Volume::LIGHT).take(24).collect();
+        let images: Vec<Image> =
+            run.disk.crash_images(cut, seed, &Volume::LIGHT).take(24).collect();
         for _ in 0..most {
             let image = &images[self.rng.below(images.len())];
             if count(image, 0) {
                 let mut rng = Rng::new(seed);
-                boot.check(image, allowed, &mut rng)
-                    .map_err(|e| format!("a power cut before call {cut}: {e} ({:?})", image.choice()))?;
+                boot.check(image, allowed, &mut rng).map_err(|e| {
+                    format!("a power cut before call {cut}: {e} ({:?})", image.choice())
+                })?;
             }
         }
         Ok(())
@@ -227,9 +232,9 @@ impl Trial<'_> {
             run.disk.cut_points().into_iter().filter(|cut| *cut > reopened_at).collect();
         if !cuts.is_empty() {
             let cut = cuts[self.rng.below(cuts.len())];
-            self.cut(run, cut, &run.sums(cut), 2)?;
+            self.cut(run, cut, &run.sums(cut), 4)?;
         }
-        self.cut(run, now, &[shown], 2)?;
+        self.cut(run, now, &[shown], 4)?;
         let change = Change::Insert { key: 9_999, len: 60, tag: 1 };
         run.apply(&Op::Batch(vec![change])).map_err(|e| format!("a commit after all: {e}"))?;
         let after = run.entries[run.entries.len() - 1].sum;
