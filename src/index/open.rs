@@ -93,6 +93,9 @@ impl Inner {
     /// Recovery ends with a checkpoint into the new log epoch: only then is what it redid durable,
     /// whatever the cache says (C7), and the old log can go.
     fn finish_recovery(&self, old: LogStart) -> Result<()> {
+        if mutant(Mutant::LogRecycledEarly) {
+            log::remove_segments(&self.writer().files, [old.segment])?;
+        }
         if !mutant(Mutant::RecoveryShowsBeforeDurable) {
             self.run_checkpoint()?;
         }
@@ -324,7 +327,7 @@ impl Recovery {
         let end = self.redo()?;
         let kept = self.start.segment..=end.last_segment;
         self.remove_litter(|number| !kept.contains(&number))?;
-        let epoch = match mutant(Mutant::SameEpochTwice) {
+        let epoch = match mutant(Mutant::NoNewEpochAtUncleanOpen) {
             true => self.start.epoch,
             false => new_epoch(&self.writer.files, self.start.epoch.counter)?,
         };

@@ -15,6 +15,7 @@ use super::space::{PageRun, PageSet};
 use super::tree::{Node, Nodes, Tree};
 use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{self, Counts, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta};
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, Identity, Kind, array, check_identity, put_u64, seal, word};
@@ -100,7 +101,8 @@ impl Persisted {
     /// Writes the meta page anew over the oldest slot, as the next generation. Not yet synced.
     pub(super) fn write_meta(&mut self, shared: &Shared) -> Result<()> {
         self.meta.generation += 1;
-        let slot = (0..META_SLOTS).min_by_key(|&slot| self.slots.get(slot)).unwrap_or_default();
+        let slots = if mutant(Mutant::TwoMetaSlots) { 2 } else { META_SLOTS };
+        let slot = (0..slots).min_by_key(|&slot| self.slots.get(slot)).unwrap_or_default();
         let offset = (slot * META_SIZE) as u64;
         let bytes = self.meta.encode();
         let written = shared.file.write_all_at(&bytes, offset);
@@ -307,13 +309,16 @@ impl Checkpoint {
             }
             Phase::SyncData => {
                 // I3: everything that the meta page reaches is durable before it is written.
-                self.sync()?;
+                if !mutant(Mutant::MetaBeforeData) {
+                    self.sync()?;
+                }
                 Phase::WriteMeta
             }
             Phase::WriteMeta => {
                 self.new.write_meta(&self.shared)?;
                 Phase::SyncMeta
             }
+            Phase::SyncMeta if mutant(Mutant::MetaNotSynced) => Phase::Written,
             Phase::SyncMeta => {
                 self.sync()?;
                 if self.clean {
@@ -477,6 +482,9 @@ impl Checkpoint {
         assert!(nodes.writer.set_aside.is_empty(), "every page set aside is written (I4)");
         self.freed.extend(given_up.into_iter().map(|pointer| PageRun::one(page_of(pointer))));
         self.shared.ensure_len(page_count)?;
+        if mutant(Mutant::PageReusedEarly) {
+            self.shared.retire(Vec::new(), std::mem::take(&mut self.freed));
+        }
         self.new.bitmap = tree;
         self.fill_meta(page_count, &used);
         self.new.used = used;
