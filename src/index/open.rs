@@ -48,7 +48,7 @@ pub(super) fn open(options: Options, path: &Path) -> Result<Index> {
     if !options.read_only {
         match needs_redo {
             true => recovery.recover()?,
-            false => recovery.remove_litter(|_| true)?,
+            false => recovery.end_close()?,
         }
     } else if needs_redo {
         recovery.redo_in_memory()?;
@@ -93,6 +93,9 @@ impl Inner {
     /// Recovery ends with a checkpoint into the new log epoch: only then is what it redid durable,
     /// whatever the cache says (C7), and the old log can go.
     fn finish_recovery(&self, old: LogStart) -> Result<()> {
+        if mutant(Mutant::LogRecycledEarly) {
+            log::remove_segments(&self.writer().files, [old.segment])?;
+        }
         if !mutant(Mutant::RecoveryShowsBeforeDurable) {
             self.run_checkpoint()?;
         }
@@ -322,7 +325,7 @@ impl Recovery {
         let end = self.redo()?;
         let kept = self.start.segment..=end.last_segment;
         self.remove_litter(|number| !kept.contains(&number))?;
-        let epoch = match mutant(Mutant::SameEpochTwice) {
+        let epoch = match mutant(Mutant::NoNewEpochAtUncleanOpen) {
             true => self.start.epoch,
             false => new_epoch(&self.writer.files, self.start.epoch.counter)?,
         };
@@ -333,6 +336,17 @@ impl Recovery {
             Some(Log::create(self.writer.files.clone(), start, self.writer.segment_size)?);
         self.writer.must_checkpoint = true;
         Ok(())
+    }
+
+    /// A clean file with a log beside it: a close was cut short. Its meta page may be in the cache
+    /// only, and the durable one may need the log: both it and its twin are made durable first.
+    fn end_close(&mut self) -> Result<()> {
+        let shared = self.writer.table.shared().clone();
+        if let (Some(persisted), false) = (&mut self.writer.persisted, self.leftovers.is_empty()) {
+            persisted.renew(&shared)?;
+            persisted.renew(&shared)?;
+        }
+        self.remove_litter(|_| true)
     }
 
     fn redo_in_memory(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::error::Result;
 use crate::hash::hash;
 use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{LogPosition, METADATA_LEN_MAX};
 use crate::pager::Persisted;
 use crate::table::operation::Operation;
@@ -153,7 +154,9 @@ impl Writer {
         key: &[u8],
         look: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R> {
-        if let Some(pending) = self.pending_value(key) {
+        if let (Some(pending), false) =
+            (self.pending_value(key), mutant(Mutant::DecideOnPublishedState))
+        {
             return Ok(look(pending.value.as_deref()));
         }
         let shared = self.table.shared();
@@ -372,6 +375,9 @@ pub(super) fn new_epoch(files: &LogFiles, last_counter: u64) -> Result<Epoch> {
     let mut random = [0; 8];
     let filled = files.storage.random(&mut random);
     filled.map_err(|e| Error::io("get random bytes for", &files.path, e))?;
+    if mutant(Mutant::SameEpochTwice) {
+        random = [0; 8];
+    }
     Ok(Epoch { counter: last_counter + 1, random: u64::from_le_bytes(random) })
 }
 

@@ -17,6 +17,7 @@ use super::tree::{Nodes, Tree};
 use super::write_back::{FileNodes, Writer, page_of};
 use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{Counts, LogPosition, Meta, SideMeta};
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, Kind, array, put_u64, word};
@@ -219,13 +220,16 @@ impl Checkpoint {
             }
             Phase::SyncData => {
                 // I3: everything that the meta page reaches is durable before it is written.
-                self.sync()?;
+                if !mutant(Mutant::MetaBeforeData) {
+                    self.sync()?;
+                }
                 Phase::WriteMeta
             }
             Phase::WriteMeta => {
                 self.new.write_meta(&self.shared)?;
                 Phase::SyncMeta
             }
+            Phase::SyncMeta if mutant(Mutant::MetaNotSynced) => Phase::Written,
             Phase::SyncMeta => {
                 self.sync()?;
                 if self.clean {
@@ -389,6 +393,9 @@ impl Checkpoint {
         assert!(nodes.writer.set_aside.is_empty(), "every page set aside is written (I4)");
         self.freed.extend(given_up.into_iter().map(|pointer| PageRun::one(page_of(pointer))));
         self.shared.ensure_len(page_count)?;
+        if mutant(Mutant::PageReusedEarly) {
+            self.shared.retire(Vec::new(), std::mem::take(&mut self.freed));
+        }
         self.new.bitmap = tree;
         self.fill_meta(page_count, &used);
         self.new.used = used;

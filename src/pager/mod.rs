@@ -296,8 +296,10 @@ impl Shared {
         // Growing by a quarter keeps the number of maps small; the tail takes no disk.
         let len = needed.max(self.file_len() + self.file_len() / 4).next_multiple_of(1 << 16);
         self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e))?;
+        // The map first: a length that is noted is never mapped again.
+        self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);
-        self.remap(len)
+        Ok(())
     }
 
     fn remap(&self, len: u64) -> Result<()> {

@@ -7,6 +7,7 @@ use super::tree::Tree;
 use super::write_back::page_of;
 use super::{Shared, Which};
 use crate::error::{Error, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{LogPosition, META_SIZE, META_SLOTS, Meta};
 
 /// A layout may have at most this many buckets for each page of the file, and a few to begin with:
@@ -90,7 +91,8 @@ impl Persisted {
     /// Writes the meta page anew over the oldest slot, as the next generation. Not yet synced.
     pub(super) fn write_meta(&mut self, shared: &Shared) -> Result<()> {
         self.meta.generation += 1;
-        let slot = (0..META_SLOTS).min_by_key(|&slot| self.slots.get(slot)).unwrap_or_default();
+        let slots = if mutant(Mutant::TwoMetaSlots) { 2 } else { META_SLOTS };
+        let slot = (0..slots).min_by_key(|&slot| self.slots.get(slot)).unwrap_or_default();
         let offset = (slot * META_SIZE) as u64;
         let bytes = self.meta.encode();
         let written = shared.file.write_all_at(&bytes, offset);

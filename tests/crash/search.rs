@@ -82,6 +82,12 @@ impl Search<'_> {
         println!("  the disk chose {choice:?}\n{journal}");
     }
 
+    /// What fails first of it, if anything does.
+    pub(crate) fn first_failure(&self, job: Job) -> Result<(), String> {
+        let mut run = self.start(job, None);
+        self.explore(job, &mut run, true).map_err(|failure| failure.text)
+    }
+
     /// The plan, its cuts, their images.
     fn explore(&self, job: Job, run: &mut Run, counted: bool) -> Result<(), Failure> {
         let told = |text| Failure { cut: None, text, image: None };

@@ -26,6 +26,8 @@ use campaign::{hush_panics, number};
 
 const STATES: u64 = 220_000;
 const THREADS: usize = 2;
+/// Failures of the disk that are tried with one plan.
+const FAILURES: usize = 1_500;
 
 fn main() {
     let soak = number("SPLITPOINT_SECONDS");
@@ -38,17 +40,23 @@ fn main() {
     let first = number("SPLITPOINT_FIRST").unwrap_or(0);
     println!("errors: plans from seed {}", one.unwrap_or(first));
     let next = AtomicU64::new(first);
+    let run = |seed| {
+        if let Err(text) = trial::all_of(seed, &starts, FAILURES, &tally) {
+            tally.fail();
+            println!("FAILED seed {seed}, {text}\n  repeat with SPLITPOINT_SEED={seed}");
+        }
+    };
     let work = || {
         let mut own = 0;
         while !tally.is_over() {
-            trial::all_of(next.fetch_add(1, Ordering::Relaxed), &starts, &tally);
+            run(next.fetch_add(1, Ordering::Relaxed));
             own += 1;
         }
         own
     };
     let plans: usize = match one {
         Some(seed) => {
-            trial::all_of(seed, &starts, &tally);
+            run(seed);
             1
         }
         None => std::thread::scope(|scope| {

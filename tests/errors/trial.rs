@@ -1,6 +1,8 @@
 //! One plan, one failure: run it, look at the handle, open it again.
 
-use splitpoint::simulation::{Choice, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume};
+use splitpoint::simulation::{
+    CallKind, Choice, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume,
+};
 use splitpoint::{Access, Error};
 
 use crate::campaign::boot::{Boot, Depth, check_soundness};
@@ -53,14 +55,16 @@ fn start(seed: u64, starts: &[Start]) -> Run {
     Run::new(SimulatedDisk::new(seed), plan, Model::default())
 }
 
-/// Every failure of every call of a seed's plan, or a sample of them if they are many.
-pub(crate) fn all_of(seed: u64, starts: &[Start], tally: &Tally) {
+/// Every failure of every call of a seed's plan, or a sample of `most` if they are many. What went
+/// wrong first is told.
+pub(crate) fn all_of(
+    seed: u64,
+    starts: &[Start],
+    most: usize,
+    tally: &Tally,
+) -> Result<(), String> {
     let mut clean = start(seed, starts);
-    if let Err(text) = quietly(|| clean.whole()) {
-        tally.fail();
-        println!("FAILED seed {seed} without any failure of the disk: {text}");
-        return;
-    }
+    quietly(|| clean.whole()).map_err(|e| format!("without any failure of the disk: {e}"))?;
     let kinds = clean.disk.call_kinds();
     clean.index = None;
     let mut failing = Vec::new();
@@ -72,29 +76,37 @@ pub(crate) fn all_of(seed: u64, starts: &[Start], tally: &Tally) {
     }
     failing.extend((0..40).map(|blocks| Failing::Capacity(blocks * 6 * 4096)));
     let mut rng = Rng::new(seed);
-    while failing.len() > 1_500 {
+    while failing.len() > most {
         failing.swap_remove(rng.below(failing.len()));
     }
     for failing in failing {
         let mut run = start(seed, starts);
-        let mut trial = Trial { tally, rng: Rng::new(rng.next()) };
+        let mut trial = Trial { tally, rng: Rng::new(rng.next()), cuts: 1 };
+        if let Failing::Call(plan) = failing {
+            // What a failed sync leaves in the cache is where recovery can go wrong.
+            let is_sync = kinds.get(plan.call_index()) == Some(&CallKind::SyncData);
+            trial.cuts = if is_sync { 6 } else { 1 };
+        }
         if let Err(text) = quietly(|| trial.run(&mut run, failing)) {
-            tally.fail();
-            println!("FAILED seed {seed}, {failing:?}: {text}");
-            println!("  {:?}", run.plan.setting);
-            run.plan.ops.iter().for_each(|op| println!("  {:.300}", format!("{op:?}")));
-            println!("{}", run.disk.journal(None));
-            return;
+            let ops: Vec<String> = run.plan.ops.iter().map(|op| format!("  {op:?}")).collect();
+            let (setting, journal) = (&run.plan.setting, run.disk.journal(None));
+            return Err(format!(
+                "{failing:?}: {text}\n  {setting:?}\n{}\n{journal}",
+                ops.join("\n")
+            ));
         }
         if tally.is_over() {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 struct Trial<'t> {
     tally: &'t Tally,
     rng: Rng,
+    /// Cuts of the next open that are looked at.
+    cuts: usize,
 }
 
 impl Trial<'_> {
@@ -200,14 +212,14 @@ impl Trial<'_> {
         let cuts = run.disk.cut_points();
         let late = cuts.len() - self.rng.below(cuts.len().min(6)) - 1;
         for cut in [cuts[late], run.disk.call_count()] {
-            self.cut(run, cut, &run.sums(cut), 2)?;
+            self.cut(run, cut, &run.sums(cut), 4)?;
         }
         Ok(())
     }
 
     fn cut(&mut self, run: &Run, cut: usize, allowed: &[Sum], most: usize) -> Result<(), String> {
         let count = |image: &Image, _: u64| self.tally.is_new(image.digest());
-        let depth = Depth { look: 8, sound: 2, life: 3, nested: 16, levels: 2 };
+        let depth = Depth { look: 8, sound: 6, life: 4, nested: 16, levels: 2 };
         let boot = Boot { setting: &run.plan.setting, depth, count: &count };
         let seed = self.rng.next();
         let images: Vec<Image> =
@@ -230,11 +242,11 @@ impl Trial<'_> {
         let now = run.disk.call_count();
         let cuts: Vec<usize> =
             run.disk.cut_points().into_iter().filter(|cut| *cut > reopened_at).collect();
-        if !cuts.is_empty() {
-            let cut = cuts[self.rng.below(cuts.len())];
-            self.cut(run, cut, &run.sums(cut), 2)?;
+        let first = if self.cuts == 1 { self.rng.below(cuts.len()) } else { 0 };
+        for cut in cuts.into_iter().skip(first).take(self.cuts) {
+            self.cut(run, cut, &run.sums(cut), 4)?;
         }
-        self.cut(run, now, &[shown], 2)?;
+        self.cut(run, now, &[shown], 4)?;
         let change = Change::Insert { key: 9_999, len: 60, tag: 1 };
         run.apply(&Op::Batch(vec![change])).map_err(|e| format!("a commit after all: {e}"))?;
         let after = run.entries[run.entries.len() - 1].sum;

@@ -161,10 +161,11 @@ impl<'c> Checker<'c> {
         let whole = |generation: u64| {
             slots.iter().flatten().flatten().any(|found| found.generation == generation)
         };
-        // A crash may tear the page that was being written: the oldest one, and the next to be
-        // written. A clean file may have it, too: of the first write after it was closed.
+        // A crash may tear the page that was being written: an old one, and the next to be
+        // written. A clean file may have it, too: of the first write after it was closed; but the
+        // newest and its twin are whole.
         let newest = self.meta.generation;
-        let oldest_only = (newest.saturating_sub(META_SLOTS as u64 - 2).max(1)..=newest).all(whole);
+        let is_old = (newest.saturating_sub(1)..=newest).all(whole);
         let mut holder = None;
         for (slot, found) in slots.into_iter().enumerate() {
             let number = u8::try_from(slot).unwrap_or(u8::MAX);
@@ -173,7 +174,7 @@ impl<'c> Checker<'c> {
                 Ok(_) => {}
                 Err(fault) => {
                     let mut finding = Finding::new(Place::MetaPage(number), fault);
-                    if oldest_only || !self.meta.clean {
+                    if is_old || !self.meta.clean {
                         finding.severity = Severity::Notice;
                     }
                     self.report.add(finding);

@@ -3,7 +3,8 @@
 use super::sample::{assert_found, assert_only, sample};
 use crate::error::{Place, Promise};
 use crate::hash::hash;
-use crate::page::bucket::{self, PageOf};
+use crate::page::bucket;
+use crate::page::edit::PageOf;
 use crate::page::meta::{META_SIZE, Meta};
 use crate::page::record::Record;
 use crate::page::tests_support::Memory;
