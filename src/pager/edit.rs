@@ -285,7 +285,7 @@ impl Pager {
         if crate::page::record_count(view) == 0 {
             self.publish(side, Which::Runs, run, next);
             self.discard(word);
-            self.counts.overflow_page_count -= 1;
+            self.counts.overflow_page_count = self.counts.overflow_page_count.saturating_sub(1);
         }
     }
 

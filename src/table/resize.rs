@@ -158,7 +158,8 @@ impl Table {
             self.clear(&current, Which::Buckets, bucket, &[current.load(Which::Buckets, bucket)]);
         }
         self.clear(&current, Which::Runs, run, &chain);
-        self.pager.counts.overflow_page_count -= chain.len() as u64;
+        let pages = &mut self.pager.counts.overflow_page_count;
+        *pages = pages.saturating_sub(chain.len() as u64);
         Ok(())
     }
 
