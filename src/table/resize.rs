@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Home, Table};
-use crate::error::Result;
+use crate::error::{Fault, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::record::Record;
 use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, bucket};
@@ -194,13 +194,25 @@ impl Table {
             for record in bucket::records(page.view()) {
                 let (_, _, record) =
                     record.map_err(|fault| fault.at(&shared.path, crate::Place::File))?;
-                found.push((self.hash_of(&record), record));
+                let hash = self.hash_of(&record);
+                let found_run = Layout::run_of(current.layout.bucket_of(hash));
+                if found_run != run {
+                    // A damaged file: its place in the next layout may be one that is in use.
+                    let fault = Fault::new(Promise::RecordBucket, run, found_run);
+                    return Err(fault.at(&shared.path, crate::Place::File));
+                }
+                found.push((hash, record));
             }
         }
         found.sort_unstable_by_key(|(hash, _)| *hash);
-        for group in
-            found.chunk_by(|(a, _), (b, _)| next.layout.bucket_of(*a) == next.layout.bucket_of(*b))
-        {
+        let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
+            next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
+        };
+        for (hash, _) in found.chunk_by(same).filter_map(|group| group.first()) {
+            // There is a page on file only if it is damaged; it is checked before anything moves.
+            self.pager.private_bucket(next, next.layout.bucket_of(*hash))?;
+        }
+        for group in found.chunk_by(same) {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }
