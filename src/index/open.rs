@@ -187,12 +187,47 @@ fn lock(file: &dyn StorageFile, path: &Path, kind: LockKind, deadline: Instant) 
     }
 }
 
+/// A name that is there and leads nowhere is a dangling link: an index is not put in its place.
+fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
+    let Ok(names) = storage.list(folder_of(path)) else { return Ok(()) };
+    let is_there = names.iter().any(|name| Some(name.as_os_str()) == path.file_name());
+    if is_there && storage.identity(path).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        let words = "it is a symbolic link that leads nowhere";
+        return Err(Error::io("create", path, std::io::Error::new(ErrorKind::InvalidInput, words)));
+    }
+    Ok(())
+}
+
+/// What an interrupted creation left is taken over. Anything else of that name is somebody's: a
+/// link, a file of a length that no creation leaves, an index that was written to.
+fn check_leftover(storage: &dyn Storage, file: &dyn StorageFile, new: &Path) -> Result<()> {
+    /// Generations that a creation writes.
+    const CREATED: u64 = 2;
+    let fail = |e| Error::io("read", new, e);
+    // A simulated disk has no folders, and no links.
+    let is_link = match storage.canonicalize(folder_of(new)) {
+        Ok(folder) => storage.canonicalize(new).map_err(fail)? != new_name(&folder, new),
+        Err(_) => false,
+    };
+    let is_whole = file.len().map_err(fail)?.is_multiple_of(crate::page::PAGE_SIZE_MIN as u64);
+    let is_used = pager::read_meta(file, new).is_ok_and(|pages| pages.newest.generation > CREATED);
+    if is_link || !is_whole || is_used {
+        return Err(Error::io("create", new, ErrorKind::AlreadyExists.into()));
+    }
+    Ok(())
+}
+
+fn new_name(folder: &Path, new: &Path) -> PathBuf {
+    folder.join(new.file_name().unwrap_or_default())
+}
+
 /// Makes an empty index under another name, whole and durable, then gives it its name. A crash
 /// leaves at most the other name, which the next creation takes over. `false` if somebody else
 /// was faster.
 fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     let storage = &*options.storage;
     let new = partial_name(path)?;
+    refuse_dangling(storage, path)?;
     let file = match storage.open(&new, OpenMode::CreateNew) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => storage.open(&new, OpenMode::ReadWrite),
         opened => opened,
@@ -209,6 +244,7 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     if !is_still(storage, &*file, &new)? || storage.identity(path).is_ok() {
         return Ok(false);
     }
+    check_leftover(storage, &*file, &new)?;
     let parameters = new_parameters(options, path)?;
     let log = LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 };
     let fail = |e| Error::io("create", path, e);

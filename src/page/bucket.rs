@@ -14,7 +14,7 @@
 
 use super::record::{LargeRecord, Record};
 use super::view::{cell_count, heap_start, live_len, record_count};
-use super::{Cell, HEADER_SIZE, LINE_SIZE, View};
+use super::{Cell, HEADER_SIZE, LINE_SIZE, View, word};
 use crate::error::{Fault, Promise};
 
 /// Where a record's slot is.
@@ -184,6 +184,15 @@ pub(crate) fn check_structure(page: View<'_>) -> Result<(), Fault> {
     let heap = heap_start(page);
     if heap < cells_end || heap > page.len() {
         return Err(Fault::new(Promise::RecordBounds, cells_end as u64, heap as u64));
+    }
+    // Records that share bytes would not fit when they are placed anew.
+    if live_len(page) > page.len() - heap {
+        let room = page.len() - heap;
+        return Err(Fault::new(Promise::RecordBounds, room as u64, live_len(page) as u64));
+    }
+    // A pointer on file is never one of the forms that mean a frame in memory or a checked page.
+    if page.word(word::NEXT) >> 62 != 0 {
+        return Err(Fault::new(Promise::PageRange, 0, page.word(word::NEXT)));
     }
     let (mut count, mut len) = (0, 0);
     for index in 0..cells {

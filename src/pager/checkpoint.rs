@@ -18,7 +18,7 @@ use super::write_back::{FileNodes, Writer, page_of};
 use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::mutant::{Mutant, mutant};
-use crate::page::meta::{Counts, LogPosition, Meta, SideMeta};
+use crate::page::meta::{self, Counts, LogPosition, Meta, SideMeta};
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, Kind, array, put_u64, word};
 
@@ -334,8 +334,10 @@ impl Checkpoint {
             used.insert(page);
         }
         self.freed.extend(&self.dropped);
+        let first_page = meta::first_page(self.shared.parameters.page_size);
         for page in self.freed.iter().flat_map(|run| run.first..run.end()) {
-            if !used.remove(page) {
+            // A large record of a damaged file may claim any pages, the meta pages too.
+            if page < first_page || !used.remove(page) {
                 let fault = Fault::new(Promise::PageUse, 1, 0);
                 return Err(fault.at(&self.shared.path, Place::Page(page)));
             }

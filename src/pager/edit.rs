@@ -284,7 +284,7 @@ impl Pager {
         if crate::page::record_count(view) == 0 {
             self.publish(side, Which::Runs, run, next);
             self.discard(word);
-            self.counts.overflow_page_count -= 1;
+            self.counts.overflow_page_count = self.counts.overflow_page_count.saturating_sub(1);
         }
     }
 
@@ -424,8 +424,14 @@ impl Shared {
 
     /// A chain is not longer than the file and the memory have pages: else it is a circle (I8).
     pub(crate) fn check_chain_len(&self, len: usize, word: u64) -> Result<()> {
+        /// Longer chains are looked at, at lengths that double.
+        const USUAL: usize = 256;
+        if len < USUAL || !len.is_power_of_two() {
+            return Ok(());
+        }
         let frames = self.arena.in_use();
-        let pages = self.file_len() / self.parameters.page_size as u64;
+        // Not the file's length: a sparse file has as many pages as it likes.
+        let pages = self.space().taken().len();
         if len as u64 > pages + frames as u64 {
             let place = match Pointer::decode(word) {
                 Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => {

@@ -164,7 +164,8 @@ impl Table {
             self.clear(&current, Which::Buckets, bucket, &[current.load(Which::Buckets, bucket)]);
         }
         self.clear(&current, Which::Runs, run, &chain);
-        self.pager.counts.overflow_page_count -= chain.len() as u64;
+        let pages = &mut self.pager.counts.overflow_page_count;
+        *pages = pages.saturating_sub(chain.len() as u64);
         Ok(())
     }
 
@@ -207,9 +208,14 @@ impl Table {
             }
         }
         found.sort_unstable_by_key(|(hash, _)| *hash);
-        for group in
-            found.chunk_by(|(a, _), (b, _)| next.layout.bucket_of(*a) == next.layout.bucket_of(*b))
-        {
+        let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
+            next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
+        };
+        for (hash, _) in found.chunk_by(same).filter_map(|group| group.first()) {
+            // There is a page on file only if it is damaged; it is checked before anything moves.
+            self.pager.private_bucket(next, next.layout.bucket_of(*hash))?;
+        }
+        for group in found.chunk_by(same) {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }

@@ -242,10 +242,12 @@ impl Table {
     fn count_removed(&mut self, len: usize, large: Option<LargeRecord>) {
         let page_size = self.shared().parameters.page_size;
         let counts = &mut self.pager.counts;
-        counts.record_count -= 1;
-        counts.record_len -= len as u64;
+        // The counts come from the file: `check` tells if they lie, here they must only not wrap.
+        counts.record_count = counts.record_count.saturating_sub(1);
+        counts.record_len = counts.record_len.saturating_sub(len as u64);
         if let Some(large) = large {
-            counts.value_page_count -= large.page_count(page_size);
+            let pages = large.page_count(page_size);
+            counts.value_page_count = counts.value_page_count.saturating_sub(pages);
             self.pager.drop_large(&large);
         }
     }
