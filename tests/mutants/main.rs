@@ -34,6 +34,11 @@ fn main() {
     hush_panics();
     let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let only = std::env::var("SPLITPOINT_MUTANT").ok();
+    // Without a mistake nothing is found: what kills is not the campaign's own.
+    if let Err(text) = quietly(|| (0..8).try_for_each(rot::all)) {
+        println!("\ntest result: FAILED. the rot campaign fails without a mistake: {text}");
+        std::process::exit(1);
+    }
     let work = || {
         let starts = Start::all();
         loop {
