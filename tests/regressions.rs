@@ -42,7 +42,7 @@ fn new(disk: &SimulatedDisk) -> Index {
 /// neither worked nor refused.
 #[test]
 fn a_log_that_cannot_be_begun_is_refused_or_tried_again() {
-    let insert = |index: &Index| drop(index.insert("key", "value").unwrap());
+    let insert = |index: &Index| assert!(index.insert("key", "value").unwrap());
     for (fault, works) in [(Fault::InputOutput, false), (Fault::StorageFull, true)] {
         for nth in 0..2 {
             let call = call_of(CallKind::Write, nth, new, insert);
@@ -78,7 +78,7 @@ fn len_counts_what_readers_see() {
 /// whole ones.
 #[test]
 fn a_meta_page_torn_in_the_first_write_is_no_damage() {
-    let insert = |index: &Index| drop(index.insert("key", "value").unwrap());
+    let insert = |index: &Index| assert!(index.insert("key", "value").unwrap());
     let announced = call_of(CallKind::Write, 2, new, insert);
     let disk = SimulatedDisk::new(1);
     let index = new(&disk);
@@ -96,7 +96,7 @@ fn a_meta_page_torn_in_the_first_write_is_no_damage() {
 #[test]
 fn a_file_that_grew_and_was_not_mapped_is_mapped_later() {
     let large = vec![7; 20_000];
-    let insert = |index: &Index| drop(index.insert("large", vec![7; 20_000]).unwrap());
+    let insert = |index: &Index| assert!(index.insert("large", vec![7; 20_000]).unwrap());
     let call = call_of(CallKind::Map, 0, new, insert);
     let disk = SimulatedDisk::new(1);
     let index = new(&disk);

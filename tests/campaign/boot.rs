@@ -15,7 +15,7 @@ pub(crate) struct Depth {
     /// One image in so many is opened for reading only first.
     pub(crate) look: usize,
     /// For one in so many, the index checks its own structure.
-    pub(crate) sound: usize,
+    pub(crate) sound: u64,
     /// For one in so many, life goes on.
     pub(crate) life: usize,
     /// One in so many crashes again inside its recovery.
@@ -26,7 +26,7 @@ pub(crate) struct Depth {
 
 impl Depth {
     /// For millions of images.
-    pub(crate) const SAMPLED: Depth = Depth { look: 4, sound: 3, life: 2, nested: 24, levels: 3 };
+    pub(crate) const SAMPLED: Depth = Depth { look: 6, sound: 8, life: 3, nested: 24, levels: 3 };
     /// Everything for each.
     pub(crate) const FULL: Depth = Depth { look: 1, sound: 1, life: 1, nested: 4, levels: 2 };
 }
@@ -88,7 +88,7 @@ impl Boot<'_> {
             }
         }
         let found = sum_of(&index)?;
-        if seed % self.depth.sound as u64 == 0 {
+        if seed.is_multiple_of(self.depth.sound) {
             check_soundness(&index)?;
         }
         if !allowed.contains(&found) {

@@ -253,6 +253,9 @@ impl Run {
 
     /// Ends the handle without letting it do anything more to the disk.
     pub(crate) fn kill(&mut self) {
+        // Not by the failures that are to come: a sync that fails now would lose what a read-only
+        // handle may show, and cannot know of.
+        self.disk.heal();
         self.disk.fail(FaultPlan::from(Fault::InputOutput, 0));
         self.index = None;
         self.disk.heal();

@@ -9,7 +9,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    clippy::disallowed_methods,
     reason = "a test: whatever goes wrong must end it"
 )]
 

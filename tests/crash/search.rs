@@ -83,6 +83,7 @@ impl Search<'_> {
     }
 
     /// What fails first of it, if anything does.
+    #[allow(dead_code, reason = "for the mutants")]
     pub(crate) fn first_failure(&self, job: Job) -> Result<(), String> {
         let mut run = self.start(job, None);
         self.explore(job, &mut run, true).map_err(|failure| failure.text)

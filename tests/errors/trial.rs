@@ -42,7 +42,7 @@ enum Handle {
 
 /// The plan of a seed: in turn a short sequence and a random one, cut short.
 fn start(seed: u64, starts: &[Start]) -> Run {
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         let mut rng = Rng::new(seed);
         let number = rng.below(short::count(3));
         let mut run =
