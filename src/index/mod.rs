@@ -299,10 +299,11 @@ impl Index {
     pub fn stats(&self) -> Result<Stats> {
         self.check_open()?;
         let inner = self.inner();
-        let (counts, dirty_len, log_len) = {
+        let (counts, moved_page_count, dirty_len, log_len) = {
             let writer = inner.writer();
             let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
-            (writer.table.pager.counts, writer.dirty_len(), log_len)
+            let pager = &writer.table.pager;
+            (pager.counts, pager.moved_page_count, writer.dirty_len(), log_len)
         };
         let pin = self.shared().epoch.pin();
         let state = self.shared().state.load(&pin);
@@ -340,6 +341,8 @@ impl Index {
             sync_micros_max: count(&inner.counters.sync_micros_max),
             checkpoint_count: count(&inner.counters.checkpoints),
             checkpoint_micros: count(&inner.counters.checkpoint_micros),
+            checkpoint_micros_max: count(&inner.counters.checkpoint_micros_max),
+            moved_page_count,
             log_written_len: count(&inner.counters.log_written_len),
             file_written_len: count(&inner.counters.file_written_len),
         })

@@ -59,6 +59,10 @@ pub struct Stats {
     pub checkpoint_count: u64,
     /// Microseconds of all checkpoints together.
     pub checkpoint_micros: u64,
+    /// The longest of them, in microseconds.
+    pub checkpoint_micros_max: u64,
+    /// Pages that resizes and compactions have moved.
+    pub moved_page_count: u64,
     /// Bytes appended to the log by commits.
     pub log_written_len: u64,
     /// Bytes written to the data file by checkpoints.
@@ -100,6 +104,8 @@ impl Stats {
             ("sync_micros_max", self.sync_micros_max),
             ("checkpoint_count", self.checkpoint_count),
             ("checkpoint_micros", self.checkpoint_micros),
+            ("checkpoint_micros_max", self.checkpoint_micros_max),
+            ("moved_page_count", self.moved_page_count),
             ("log_written_len", self.log_written_len),
             ("file_written_len", self.file_written_len),
         ]
@@ -127,6 +133,7 @@ pub(super) struct Counters {
     pub(super) sync_micros_max: AtomicU64,
     pub(super) checkpoints: AtomicU64,
     pub(super) checkpoint_micros: AtomicU64,
+    pub(super) checkpoint_micros_max: AtomicU64,
     pub(super) file_written_len: AtomicU64,
 }
 
@@ -148,6 +155,7 @@ impl Counters {
             sync_micros_max: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
             checkpoint_micros: AtomicU64::new(0),
+            checkpoint_micros_max: AtomicU64::new(0),
             file_written_len: AtomicU64::new(0),
         }
     }
@@ -187,6 +195,7 @@ impl Counters {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.checkpoint_micros.fetch_add(micros, Ordering::Relaxed);
+        self.checkpoint_micros_max.fetch_max(micros, Ordering::Relaxed);
         self.file_written_len.fetch_add(written, Ordering::Relaxed);
     }
 }

@@ -38,11 +38,11 @@ impl Frame<'_> {
         }) else {
             return false;
         };
-        let Some(offset) = record.with_parts(|parts| self.append(parts)) else { return false };
+        let Some(offset) = record.with_parts(|parts| self.append(parts, 0)) else { return false };
         if distance > 0 {
             self.raise_spill(home, distance);
         }
-        self.count(1, record.encoded_len(), 0);
+        self.count_records(1);
         self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
         true
     }
@@ -51,15 +51,18 @@ impl Frame<'_> {
     /// there is no room.
     pub(crate) fn replace(&mut self, place: SlotPlace, hash: u64, record: &Record<'_>) -> bool {
         let old_len = self.record_len(place);
-        let Some(offset) = record.with_parts(|parts| self.append(parts)) else { return false };
-        self.count(0, record.encoded_len(), old_len);
+        let appended = record.with_parts(|parts| self.append(parts, old_len));
+        let Some(offset) = appended else { return false };
         self.store_lane(place.cell, place.lane, slot(hash, offset));
         true
     }
 
     /// Removes a record by one atomic store.
     pub(crate) fn remove(&mut self, place: SlotPlace) {
-        self.count(-1, 0, self.record_len(place));
+        let live_len = (self.record_len(place) as u64) << 32;
+        let heap = self.view().word(word::HEAP);
+        self.store_word(word::HEAP, heap.wrapping_sub(live_len));
+        self.count_records(-1);
         self.store_lane(place.cell, place.lane, 0);
     }
 
@@ -88,8 +91,7 @@ impl Frame<'_> {
 
     fn raise_spill(&mut self, home: usize, distance: usize) {
         let header = self.view().cell(home).map_or(0, |cell| cell.header());
-        let spill = u32::try_from(distance.max(spill_of(header))).expect("at most 254");
-        self.store_lane(home, 0, header & !(0xff << 16) | spill << 16);
+        self.store_lane(home, 0, with_spill(header, distance));
     }
 
     fn record_len(&self, place: SlotPlace) -> usize {
@@ -97,13 +99,9 @@ impl Frame<'_> {
         Record::decode(tail).expect("a record that was read before").encoded_len()
     }
 
-    fn count(&mut self, records: i64, added_len: usize, removed_len: usize) {
+    fn count_records(&mut self, records: i64) {
         let first = self.view().word(word::FIRST);
         self.store_word(word::FIRST, first.wrapping_add_signed(records << 48));
-        let heap = self.view().word(word::HEAP);
-        let delta = i64::try_from(added_len).expect("a page is small")
-            - i64::try_from(removed_len).expect("a page is small");
-        self.store_word(word::HEAP, heap.wrapping_add_signed(delta << 32));
     }
 }
 
@@ -138,13 +136,46 @@ impl PageOf {
     }
 
     /// As [`PageOf::fill`], with the cell count given.
+    #[expect(clippy::indexing_slicing, reason = "every cell is below the count of cells")]
     pub(crate) fn fill_with<'r>(
         self,
         frame: &mut Frame<'_>,
         cells: usize,
         records: &[(u64, Record<'r>)],
     ) -> Vec<(u64, Record<'r>)> {
+        const LANES: usize = CELL_SLOTS + 1;
         frame.reset(self.kind, cells, self.owner, self.bucket_count);
-        records.iter().filter(|(hash, record)| !frame.insert(*hash, record)).copied().collect()
+        let mut lanes = vec![0; cells * LANES];
+        let mut used = vec![0; cells];
+        let mut start = frame.view().len();
+        let (mut count, mut live_len) = (0, 0);
+        let mut rest = Vec::new();
+        for (hash, record) in records {
+            let home = home_cell(*hash, cells);
+            let free = (0..cells).find(|distance| used[wrap(home + distance, cells)] < CELL_SLOTS);
+            let appended = free.and_then(|distance| {
+                let offset = record.with_parts(|parts| frame.append_below(&mut start, parts));
+                offset.map(|offset| (distance, offset))
+            });
+            let Some((distance, offset)) = appended else {
+                rest.push((*hash, *record));
+                continue;
+            };
+            let cell = wrap(home + distance, cells);
+            used[cell] += 1;
+            lanes[cell * LANES + used[cell]] = slot(*hash, offset);
+            let header = &mut lanes[home * LANES];
+            *header = with_spill(*header, distance);
+            count += 1;
+            live_len += record.encoded_len() as u64;
+        }
+        frame.store_cells(&lanes, start, count, live_len);
+        rest
     }
+}
+
+/// A cell's header that lets searches visit at least `distance` further cells.
+fn with_spill(header: u32, distance: usize) -> u32 {
+    let spill = u32::try_from(distance.max(spill_of(header))).expect("at most 254");
+    header & !(0xff << 16) | spill << 16
 }

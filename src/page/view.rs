@@ -243,23 +243,47 @@ impl<'a> Frame<'a> {
     }
 
     /// Puts the parts of a record, one after another, at the low end of the heap, where no slot
-    /// points yet. `None` if there is no room. Offsets have 16 bits, so the page's last byte is at
-    /// most at 65,535.
-    pub(crate) fn append(&mut self, parts: &[&[u8]]) -> Option<u16> {
-        let heap_start = heap_start(self.0);
+    /// points yet; `freed_len` bytes of another record are live no longer. `None` if there is no
+    /// room. Offsets have 16 bits, so the page's last byte is at most at 65,535.
+    pub(crate) fn append(&mut self, parts: &[&[u8]], freed_len: usize) -> Option<u16> {
+        let heap = self.0.word(word::HEAP);
+        let mut start = heap_start(self.0);
+        let end = start;
+        let offset = self.append_below(&mut start, parts)?;
+        let live_len = (heap >> 32) + (end - start) as u64 - freed_len as u64;
+        self.store_word(word::HEAP, live_len << 32 | start as u64);
+        Some(offset)
+    }
+
+    /// As [`Frame::append`], below `start`, which is at or below the heap's start, and moves down;
+    /// the header is the caller's to write.
+    pub(crate) fn append_below(&mut self, start: &mut usize, parts: &[&[u8]]) -> Option<u16> {
+        assert!(*start <= heap_start(self.0));
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let offset = heap_start.checked_sub(len.max(1)).filter(|&o| o >= self.cells_end())?;
+        let offset = start.checked_sub(len.max(1)).filter(|&o| o >= self.cells_end())?;
         let mut at = offset;
         for part in parts {
-            // SAFETY: `at..at + part.len()` is within `cells_end..heap_start`, by the check above.
+            // SAFETY: `at..at + part.len()` is within `cells_end..heap_start`, by the checks above.
             let target = unsafe { self.0.start.as_ptr().add(at) };
             // SAFETY: rules 3 and 4: the writer's alone, below every slot's offset.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), target, part.len()) };
             at += part.len();
         }
-        let live_len = self.0.word(word::HEAP) >> 32;
-        self.store_word(word::HEAP, live_len << 32 | offset as u64);
+        *start = offset;
         u16::try_from(offset).ok()
+    }
+
+    /// Stores the lanes of all cells and what the header says of the records, for a page that was
+    /// just filled.
+    pub(crate) fn store_cells(&mut self, lanes: &[u32], start: usize, records: u64, live: u64) {
+        assert_eq!(lanes.len(), cell_count(self.0) * 2 * LINE_WORDS);
+        for (i, pair) in lanes.as_chunks::<2>().0.iter().enumerate() {
+            let [low, high] = pair.map(u64::from);
+            self.store_word(HEADER_SIZE / 8 + i, low | high << 32);
+        }
+        self.store_word(word::HEAP, live << 32 | start as u64);
+        let first = self.0.word(word::FIRST) & ((1 << 48) - 1);
+        self.store_word(word::FIRST, first | records << 48);
     }
 
     /// Copies a page over it as a whole. Nobody else may see it yet.

@@ -49,6 +49,8 @@ pub(crate) struct Pager {
     next_side_id: u64,
     pub(crate) counts: Counts,
     pub(crate) metadata: Vec<u8>,
+    /// Pages whose records or whose place a resize or a compaction has changed, since the open.
+    pub(crate) moved_page_count: u64,
 }
 
 /// Garbage frames that are retired together: a retirement costs a barrier of all cores.
@@ -77,6 +79,7 @@ impl Pager {
             next_side_id,
             counts,
             metadata,
+            moved_page_count: 0,
         }
     }
 

@@ -26,6 +26,7 @@ impl Table {
                 }
                 if is_from(side.load(Which::Buckets, bucket), first) {
                     self.pager.private_bucket(side, bucket)?;
+                    self.pager.moved_page_count += 1;
                 }
             }
             for run in 0..side.layout.run_count() {
@@ -34,7 +35,8 @@ impl Table {
                 }
                 let chain = self.pager.chain_words(side, run)?;
                 if chain.iter().any(|&word| is_from(word, first)) {
-                    self.pager.private_chain(side, run)?;
+                    let chain = self.pager.private_chain(side, run)?;
+                    self.pager.moved_page_count += chain.len() as u64;
                 }
             }
             if has_large {

@@ -160,6 +160,7 @@ impl Table {
                 self.pager.set_state(State { current: next, next: None, splitpoint });
             }
         }
+        self.pager.moved_page_count += buckets.end - buckets.start + chain.len() as u64;
         for bucket in buckets {
             self.clear(&current, Which::Buckets, bucket, &[current.load(Which::Buckets, bucket)]);
         }
@@ -207,7 +208,7 @@ impl Table {
                 found.push((hash, record));
             }
         }
-        found.sort_unstable_by_key(|(hash, _)| *hash);
+        let found = by_bucket(next.layout, &found);
         let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
             next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
         };
@@ -225,17 +226,47 @@ impl Table {
 
     /// Places the records of one bucket: a page of its own at once if it has none yet.
     fn place_group(&mut self, home: &Home, group: &[(u64, Record<'_>)]) {
-        let mut rest = group.to_vec();
+        let mut rest = std::borrow::Cow::Borrowed(group);
         if self.pager.bucket_frame(&home.side, home.bucket).is_none() {
             let of = self.bucket_page(home);
             let (frame, left) = self.pager.new_frame(|frame| of.fill(frame, group));
             self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
-            rest = left;
+            rest = left.into();
         }
-        for (hash, record) in rest {
-            self.place(home, hash, &record);
+        for (hash, record) in rest.iter() {
+            self.place(home, *hash, record);
         }
     }
+}
+
+/// The records ordered by their buckets, of which a run has few: counted, then placed.
+fn by_bucket<'r>(layout: Layout, found: &[(u64, Record<'r>)]) -> Vec<(u64, Record<'r>)> {
+    let buckets = found.iter().map(|(hash, _)| layout.bucket_of(*hash));
+    let first = buckets.clone().min().unwrap_or_default();
+    let place = |hash| usize::try_from(layout.bucket_of(hash) - first).expect("a run is short");
+    let mut ends = vec![0_usize; buckets.max().map_or(0, |last| place_count(last - first))];
+    for (hash, _) in found {
+        if let Some(end) = ends.get_mut(place(*hash)) {
+            *end += 1;
+        }
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += std::mem::replace(end, sum);
+    }
+    let mut ordered = found.to_vec();
+    for record in found {
+        let Some(next) = ends.get_mut(place(record.0)) else { continue };
+        if let Some(slot) = ordered.get_mut(*next) {
+            *slot = *record;
+        }
+        *next += 1;
+    }
+    ordered
+}
+
+fn place_count(last: u64) -> usize {
+    usize::try_from(last + 1).expect("a run is short")
 }
 
 /// The next larger layout: doubling while the table is small and cheap to move, then by steps
