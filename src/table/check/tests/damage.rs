@@ -229,8 +229,6 @@ fn every_flipped_bit_is_found_in_its_page() {
 #[test]
 fn every_flipped_bit_of_a_meta_page_is_found_in_its_slot() {
     let mut sample = sample();
-    let slots = crate::pager::read_meta(&*file_of(&sample.0), Path::new("/table")).unwrap().slots;
-    let newest = slots.iter().max().unwrap();
     for bit in (0..META_SIZE * META_SLOTS * 8).step_by(119) {
         sample.0[bit / 8] ^= 1 << (bit % 8);
         let report = sample.check();
@@ -238,8 +236,8 @@ fn every_flipped_bit_of_a_meta_page_is_found_in_its_slot() {
         let slot = (bit / 8 / META_SIZE) as u8;
         assert_eq!(report.findings.len(), 1, "bit {bit}: {report}");
         assert_eq!(report.findings[0].place, Place::MetaPage(slot));
-        // An old one may have been torn by a crash in the first write after the close.
-        assert_eq!(report.is_sound(), slots[usize::from(slot)] + 1 < *newest);
+        // A crash may have torn one, so it is a notice.
+        assert_eq!(report.findings[0].severity, crate::Severity::Notice);
     }
 }
 
