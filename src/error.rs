@@ -16,7 +16,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused: not found, no permission, a folder, a failing device.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}; {}", path.display(), next_step(source))]
     Io {
         /// What was being done, as a verb: `open`, `read`, `sync`.
         action: &'static str,
@@ -33,7 +33,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file exists and is something else.
-    #[error("{} is not a splitpoint file: {reason}", path.display())]
+    #[error("{} is not a splitpoint file: {reason}; check the path, or give one that does not exist to create an index there", path.display())]
     NotAnIndex {
         /// The file.
         path: PathBuf,
@@ -145,6 +145,23 @@ pub enum Error {
         /// The failure, in words.
         cause: String,
     },
+}
+
+/// What to do about an error of the operating system.
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path, and that its folder exists",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "check who may read and write the file and its folder, or open it for reading only"
+        }
+        io::ErrorKind::AlreadyExists => "open it without creating it, or choose another path",
+        io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => "give the path of a regular file",
+        io::ErrorKind::OutOfMemory => "close other programs, or read without a map",
+        _ => "if it happens again, look at the system's messages about the disk",
+    }
 }
 
 impl Error {

@@ -149,7 +149,7 @@ fn settle_names(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> R
     sync_folder(storage, path)
 }
 
-fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(super) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
     if mutant(Mutant::NoFolderSync) {
         return Ok(());
     }
@@ -187,23 +187,47 @@ fn lock(file: &dyn StorageFile, path: &Path, kind: LockKind, deadline: Instant) 
     }
 }
 
+/// A name that is there and leads nowhere is a dangling link: an index is not put in its place.
+fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
+    let Ok(names) = storage.list(folder_of(path)) else { return Ok(()) };
+    let is_there = names.iter().any(|name| Some(name.as_os_str()) == path.file_name());
+    if is_there && storage.identity(path).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        let words = "it is a symbolic link that leads nowhere";
+        return Err(Error::io("create", path, std::io::Error::new(ErrorKind::InvalidInput, words)));
+    }
+    Ok(())
+}
+
+/// What an interrupted creation left is taken over. Anything else of that name is somebody's: a
+/// link, a file of a length that no creation leaves, an index that was written to.
+fn check_leftover(storage: &dyn Storage, file: &dyn StorageFile, new: &Path) -> Result<()> {
+    /// Generations that a creation writes.
+    const CREATED: u64 = 2;
+    let fail = |e| Error::io("read", new, e);
+    // A simulated disk has no folders, and no links.
+    let is_link = match storage.canonicalize(folder_of(new)) {
+        Ok(folder) => storage.canonicalize(new).map_err(fail)? != new_name(&folder, new),
+        Err(_) => false,
+    };
+    let is_whole = file.len().map_err(fail)?.is_multiple_of(crate::page::PAGE_SIZE_MIN as u64);
+    let is_used = pager::read_meta(file, new).is_ok_and(|pages| pages.newest.generation > CREATED);
+    if is_link || !is_whole || is_used {
+        return Err(Error::io("create", new, ErrorKind::AlreadyExists.into()));
+    }
+    Ok(())
+}
+
+fn new_name(folder: &Path, new: &Path) -> PathBuf {
+    folder.join(new.file_name().unwrap_or_default())
+}
+
 /// Makes an empty index under another name, whole and durable, then gives it its name. A crash
 /// leaves at most the other name, which the next creation takes over. `false` if somebody else
 /// was faster.
 fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     let storage = &*options.storage;
-    let mut name = path
-        .file_name()
-        .ok_or_else(|| {
-            Error::io(
-                "create",
-                path,
-                std::io::Error::new(ErrorKind::InvalidInput, "it has no name"),
-            )
-        })?
-        .to_owned();
-    name.push("-new");
-    let new = path.with_file_name(name);
+    let new = partial_name(path)?;
+    refuse_dangling(storage, path)?;
     let file = match storage.open(&new, OpenMode::CreateNew) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => storage.open(&new, OpenMode::ReadWrite),
         opened => opened,
@@ -220,6 +244,7 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     if !is_still(storage, &*file, &new)? || storage.identity(path).is_ok() {
         return Ok(false);
     }
+    check_leftover(storage, &*file, &new)?;
     let parameters = new_parameters(options, path)?;
     let log = LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 };
     let fail = |e| Error::io("create", path, e);
@@ -233,6 +258,15 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     file.sync_data().map_err(|e| Error::io("sync", path, e))?;
     storage.rename(&new, path).map_err(fail)?;
     sync_folder(storage, path).map(|()| true)
+}
+
+/// The name of a file that is not whole yet.
+pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
+    let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
+    let name = path.file_name().ok_or_else(|| Error::io("create", path, nameless()))?;
+    let mut name = name.to_owned();
+    name.push("-new");
+    Ok(path.with_file_name(name))
 }
 
 fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {

@@ -183,7 +183,7 @@ impl Options {
 
     /// Puts the index on a simulated disk.
     #[cfg(feature = "simulation")]
-    pub fn storage(mut self, disk: &crate::simulation::SimulatedDisk) -> Options {
+    pub fn storage(mut self, disk: &crate::storage::simulated::SimulatedDisk) -> Options {
         self.storage = Arc::new(disk.clone());
         self
     }

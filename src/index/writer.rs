@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::Error;
-use crate::error::Result;
+use crate::error::{Fault, Promise, Result};
 use crate::hash::hash;
 use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn};
 use crate::mutant::{Mutant, mutant};
@@ -207,7 +207,13 @@ impl Writer {
             }
             _ => false,
         };
-        for operation in operations {
+        /// Operations whose pages are on their way to the cache while one is prepared.
+        const AHEAD: usize = 8;
+        for (i, operation) in operations.iter().enumerate() {
+            if let Some(coming) = operations.get(i + AHEAD) {
+                let (key, _) = coming.key_and_value();
+                self.table.prefetch(hash(key, seed));
+            }
             steps.push(match *operation {
                 Operation::Insert { key, value } => {
                     let hash = hash(key, seed);
@@ -326,7 +332,14 @@ impl Writer {
         let mut steps = Vec::new();
         if let Err(error) = self.prepare(&operations, &mut steps) {
             self.forget(&steps);
-            return Err(error);
+            return Err(match error {
+                // What no caller could commit: the log says so, not a caller.
+                Error::KeySize { len, expected } | Error::ValueSize { len, expected } => {
+                    Fault::new(Promise::RecordSize, expected, len)
+                        .at(&self.files.path, crate::Place::File)
+                }
+                other => other,
+            });
         }
         for (operation, step) in operations.into_iter().zip(&steps) {
             self.apply(operation, step);

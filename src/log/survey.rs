@@ -96,6 +96,8 @@ pub(super) fn numbers(files: &LogFiles) -> Result<Vec<u64>> {
     let data_name = files.path.file_name().unwrap_or_default();
     let mut numbers: Vec<u64> =
         names.iter().filter_map(|name| segment::number_of(data_name, name)).collect();
+    // No log has come so far; whoever made that file, it is not ours, and numbers are counted on.
+    numbers.retain(|number| *number <= super::START_MAX);
     numbers.sort_unstable();
     Ok(numbers)
 }

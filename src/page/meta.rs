@@ -203,8 +203,14 @@ impl Meta {
         if field(88) > super::pointer::PAGE_COUNT_MAX {
             return wrong(88, super::pointer::PAGE_COUNT_MAX);
         }
-        if field(40) >= u64::MAX / 2 || field(224) >= u64::MAX / 2 || field(224) == 0 {
-            return Err(Fault::new(Promise::MetaField, u64::MAX / 2, field(40).max(field(224))));
+        // Generation, epoch, segment and LSN are counted on from here, and must not overflow.
+        for offset in [40, 200, 216, 224] {
+            if field(offset) >= u64::MAX / 2 {
+                return wrong(offset, u64::MAX / 2);
+            }
+        }
+        if field(224) == 0 {
+            return wrong(224, 1);
         }
         let metadata_len = get_u32(page, 232) as usize;
         let reserved = page.get(RESERVED..METADATA).unwrap_or_default();
@@ -346,6 +352,11 @@ mod tests {
             (88, 1 << 40),
             (136, 0),
             (136, 1 << 63),
+            (40, u64::MAX),
+            (200, u64::MAX),
+            (216, u64::MAX),
+            (224, u64::MAX),
+            (224, 0),
             (236, 1),
             (3072 + 4, 1),
         ] {

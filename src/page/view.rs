@@ -310,19 +310,21 @@ pub(crate) fn zeroed_words(count: u64) -> Box<[AtomicU64]> {
 }
 
 /// A page in memory of one's own, for those who read files without a map.
+///
+/// Atomic words, though nobody else writes them: a view makes `&AtomicU64`s of them.
 #[derive(Debug)]
-pub(crate) struct OwnedPage(Box<[u64]>);
+pub(crate) struct OwnedPage(Box<[AtomicU64]>);
 
 impl OwnedPage {
     /// A page of zeros; `len` is a multiple of 8.
     pub(crate) fn new(len: usize) -> OwnedPage {
-        OwnedPage(vec![0; len / 8].into())
+        OwnedPage(zeroed_words((len / 8) as u64))
     }
 
     /// Its bytes, to fill.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         let len = self.0.len() * 8;
-        // SAFETY: any bytes are u64s and the reverse, u8 has no alignment, and `self` is borrowed.
+        // SAFETY: any bytes are words and the reverse, u8 has no alignment, `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
     }
 

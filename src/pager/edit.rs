@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use super::arena::{FrameInfo, Frames};
 use super::{PageRun, Shared, Side, State, Which};
 use crate::error::{Fault, Place, Promise, Result};
-use crate::page::bucket::PageOf;
+use crate::page::edit::PageOf;
 use crate::page::meta::Counts;
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, View};
@@ -35,7 +35,7 @@ pub(crate) struct Dirty {
 pub(crate) struct Pager {
     pub(crate) shared: Arc<Shared>,
     pub(super) frames: Frames,
-    pub(super) interval: u64,
+    pub(super) interval: u32,
     pub(super) dirty: Vec<Dirty>,
     /// Entries among them that have a page.
     pub(super) dirty_frames: usize,
@@ -80,8 +80,8 @@ impl Pager {
         }
     }
 
-    pub(crate) fn state(&self) -> Arc<State> {
-        self.state.clone()
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
     }
 
     /// Changed pages since the last freeze; of a chain, the first.
@@ -113,7 +113,7 @@ impl Pager {
         self.dirty.retain(|dirty| state.side(dirty.side).is_some() || dirty.frame.is_some());
         for (index, dirty) in self.dirty.iter().enumerate() {
             if let Some(frame) = dirty.frame {
-                self.frames.info_mut(frame).dirty_index = index;
+                self.frames.info_mut(frame).dirty_index = list_index(index);
             }
         }
     }
@@ -150,7 +150,7 @@ impl Pager {
 
     /// A frame that is not published yet, filled by `fill`.
     pub(crate) fn new_frame<R>(&mut self, fill: impl FnOnce(&mut Frame<'_>) -> R) -> (u32, R) {
-        let info = FrameInfo { born: self.interval, dirty_index: usize::MAX };
+        let info = FrameInfo { born: self.interval, dirty_index: u32::MAX };
         let frame = self.frames.allocate(info);
         let result = fill(&mut self.frames.edit(frame));
         (frame, result)
@@ -162,7 +162,7 @@ impl Pager {
         sources: &[u32],
         fill: impl FnOnce(&mut Frame<'_>, &[View<'_>]) -> R,
     ) -> (u32, R) {
-        let info = FrameInfo { born: self.interval, dirty_index: usize::MAX };
+        let info = FrameInfo { born: self.interval, dirty_index: u32::MAX };
         let frame = self.frames.allocate(info);
         let arena = self.shared.arena.clone();
         let views: Vec<View<'_>> = sources.iter().map(|&source| arena.view(source)).collect();
@@ -185,14 +185,15 @@ impl Pager {
             Pointer::Frame { frame: old, .. } if self.is_private(old) => {
                 self.dirty_frames -= 1;
                 let dirty_index = self.frames.info(old).dirty_index;
-                *self.dirty.get_mut(dirty_index).expect("a private frame is listed") = entry;
+                *self.dirty.get_mut(dirty_index as usize).expect("a private frame is listed") =
+                    entry;
                 if let Some(frame) = frame {
                     self.frames.info_mut(frame).dirty_index = dirty_index;
                 }
             }
             _ => {
                 if let Some(frame) = frame {
-                    self.frames.info_mut(frame).dirty_index = self.dirty.len();
+                    self.frames.info_mut(frame).dirty_index = list_index(self.dirty.len());
                 }
                 self.dirty.push(entry);
             }
@@ -238,7 +239,11 @@ impl Pager {
         let slot = side.word(Which::Buckets, bucket);
         let word = slot.load(Ordering::SeqCst);
         match Pointer::decode(word) {
-            Pointer::Frame { frame, .. } if self.is_private(frame) => return Ok(Some(frame)),
+            Pointer::Frame { frame, .. } if self.is_private(frame) => {
+                // The header is wanted after the cells: let both come at once.
+                self.frames.view(frame).prefetch(0);
+                return Ok(Some(frame));
+            }
             _ => {}
         }
         let Some(frame) = self.copy_page(side, Which::Buckets, bucket, word)? else {
@@ -247,6 +252,14 @@ impl Pager {
         self.publish(side, Which::Buckets, bucket, Some(frame));
         self.discard(word);
         Ok(Some(frame))
+    }
+
+    /// Cells of a bucket's page, from the word that leads to it: the page itself is not touched.
+    pub(crate) fn bucket_cells(&self, side: &Side, bucket: u64) -> usize {
+        match Pointer::decode(side.load(Which::Buckets, bucket)) {
+            Pointer::Frame { cell_count, .. } | Pointer::Checked { cell_count, .. } => cell_count,
+            Pointer::Empty | Pointer::Unchecked { .. } => 0,
+        }
     }
 
     /// The page of a bucket, which is the writer's own; `None` if there is none.
@@ -271,7 +284,7 @@ impl Pager {
         if crate::page::record_count(view) == 0 {
             self.publish(side, Which::Runs, run, next);
             self.discard(word);
-            self.counts.overflow_page_count -= 1;
+            self.counts.overflow_page_count = self.counts.overflow_page_count.saturating_sub(1);
         }
     }
 
@@ -393,6 +406,11 @@ impl Pager {
     }
 }
 
+/// A place in the list of dirty entries.
+pub(super) fn list_index(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer dirty entries than pages")
+}
+
 impl Shared {
     /// A word that can stand in a page: a checked page's own checksum goes back into the pointer.
     fn with_checksum(&self, word: u64) -> u64 {
@@ -406,8 +424,14 @@ impl Shared {
 
     /// A chain is not longer than the file and the memory have pages: else it is a circle (I8).
     pub(crate) fn check_chain_len(&self, len: usize, word: u64) -> Result<()> {
+        /// Longer chains are looked at, at lengths that double.
+        const USUAL: usize = 256;
+        if len < USUAL || !len.is_power_of_two() {
+            return Ok(());
+        }
         let frames = self.arena.in_use();
-        let pages = self.file_len() / self.parameters.page_size as u64;
+        // Not the file's length: a sparse file has as many pages as it likes.
+        let pages = self.space().taken().len();
         if len as u64 > pages + frames as u64 {
             let place = match Pointer::decode(word) {
                 Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => {

@@ -8,20 +8,23 @@ mod arena;
 mod checkpoint;
 mod edit;
 mod epoch;
+mod persisted;
 mod recovery;
 mod space;
 mod state;
 mod tree;
 mod values;
+mod write_back;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use arena::Arena;
-pub(crate) use checkpoint::{Checkpoint, Persisted, Progress, bucket_count_max};
+pub(crate) use checkpoint::{Checkpoint, Progress};
 pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
+pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
@@ -31,7 +34,7 @@ pub(crate) use values::ValueBytes;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
-use crate::page::{Identity, OwnedPage, View, bucket, check_identity, word};
+use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
 use crate::storage::{Map, StorageFile};
 
 /// How pages are read.
@@ -189,6 +192,7 @@ impl Shared {
         };
         identity
             .and_then(|()| bucket::check_structure(*view))
+            .and_then(|()| check_next(view.word(word::NEXT), is.kind))
             .map_err(|fault| fault.at(&self.path, Place::Page(is.page_number)))
     }
 
@@ -305,6 +309,13 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What leads on from a page of the file is a page of the file: never one in memory, never one that
+/// passes for checked (I8). Only overflow pages lead on.
+fn check_next(next: u64, kind: Kind) -> std::result::Result<(), Fault> {
+    let allowed = if kind == Kind::Overflow { u64::MAX >> 2 } else { 0 };
+    Fault::expect(Promise::Reserved, 0, next & !allowed)
 }
 
 fn bucket_cells(view: View<'_>) -> usize {

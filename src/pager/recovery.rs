@@ -10,10 +10,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::checkpoint::{Moving, Persisted, bucket_count_max, read_node};
+use super::persisted::{Moving, Persisted, bucket_count_max};
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
+use super::write_back::read_node;
 use super::{Access, Arena, Epoch, Pager, Published, Shared, Space, Verify};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::layout::Layout;
@@ -197,6 +198,7 @@ pub(crate) fn open(
         closed: AtomicBool::new(false),
     });
     check_splitpoint(&meta).map_err(|fault| fault.at(path, Place::File))?;
+    check_counts(&meta).map_err(|fault| fault.at(path, Place::File))?;
     let mut loader = Loader { shared: &shared, meta: &meta, seen: PageSet::default() };
     let (bitmap, used) = loader.load_bitmap()?;
     let current = loader.load_side(0, &meta.current)?;
@@ -226,6 +228,23 @@ pub(crate) fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
     let run = Layout::run_of(layout.bucket_of(meta.splitpoint));
     let start = layout.first_hash(layout.buckets_of_run(run).start).unwrap_or_default();
     Fault::expect(Promise::MetaField, start, meta.splitpoint)
+}
+
+/// The counts steer growth and shrinking: those that no file of this size can have are refused.
+fn check_counts(meta: &Meta) -> std::result::Result<(), Fault> {
+    let Counts { record_count, record_len, overflow_page_count, value_page_count } = meta.counts;
+    let len_max = meta.page_count * meta.parameters.page_size as u64;
+    for (found, max) in [
+        (record_len, len_max),
+        (record_count, record_len),
+        (overflow_page_count, meta.page_count),
+        (value_page_count, meta.page_count),
+    ] {
+        if found > max {
+            return Err(Fault::new(Promise::Count, max, found));
+        }
+    }
+    Ok(())
 }
 
 type LoadedSide = (Arc<Side>, BTreeMap<(u64, Which), Tree>);

@@ -157,7 +157,9 @@ mod tests {
     #[test]
     fn gives_the_lowest_first_and_never_twice() {
         let mut taken = PageSet::default();
-        (0..4).for_each(|page| drop(taken.insert(page)));
+        for page in 0..4 {
+            taken.insert(page);
+        }
         let mut space = Space::new(taken);
         let mut held: Vec<PageRun> = Vec::new();
         let mut state = 7_u64;

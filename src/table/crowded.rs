@@ -30,6 +30,7 @@ fn table(page_size: usize) -> Table {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too much work")]
 fn a_bucket_of_more_records_than_a_page_has_slots_is_moved() {
     for (page_size, count) in [(4096, 2500), (8192, 4500), (16384, 4500)] {
         let mut table = table(page_size);

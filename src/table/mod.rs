@@ -64,6 +64,14 @@ impl Table {
         &self.pager.shared
     }
 
+    /// Lets the page of a hash come to the processor's cache.
+    pub(crate) fn prefetch(&self, hash: u64) {
+        let (side, _) = self.pager.state().side_of(hash);
+        let word = side.load(crate::pager::Which::Buckets, side.layout.bucket_of(hash));
+        let shared = self.shared();
+        shared.prefetch(&shared.epoch.pin(), word, hash);
+    }
+
     fn home(&self, hash: u64) -> Home {
         Home::new(self.pager.state().side_of(hash).0, hash)
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Home, Table};
-use crate::error::Result;
+use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::record::Record;
 use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, bucket};
@@ -58,7 +58,7 @@ impl Table {
     }
 
     fn is_above(&self, percent: u64) -> bool {
-        let capacity = self.bucket_count(&self.pager.state()) * self.payload();
+        let capacity = self.bucket_count(self.pager.state()) * self.payload();
         self.used_len() * 100 > capacity * percent
     }
 
@@ -138,7 +138,7 @@ impl Table {
     }
 
     fn move_run(&mut self) -> Result<()> {
-        let state = self.pager.state();
+        let state = self.pager.state().clone();
         let (current, next) = match &state.next {
             Some(next) => (state.current.clone(), next.clone()),
             None => return Ok(()),
@@ -164,7 +164,8 @@ impl Table {
             self.clear(&current, Which::Buckets, bucket, &[current.load(Which::Buckets, bucket)]);
         }
         self.clear(&current, Which::Runs, run, &chain);
-        self.pager.counts.overflow_page_count -= chain.len() as u64;
+        let pages = &mut self.pager.counts.overflow_page_count;
+        *pages = pages.saturating_sub(chain.len() as u64);
         Ok(())
     }
 
@@ -197,15 +198,24 @@ impl Table {
         let mut found: Vec<(u64, Record<'_>)> = Vec::new();
         for page in &pages {
             for record in bucket::records(page.view()) {
-                let (_, _, record) =
-                    record.map_err(|fault| fault.at(&shared.path, crate::Place::File))?;
-                found.push((self.hash_of(&record), record));
+                let (_, _, record) = record.map_err(|fault| fault.at(&shared.path, Place::File))?;
+                let hash = self.hash_of(&record);
+                // A record of another run would go to pages that this step has not made its own.
+                let its_run = Layout::run_of(current.layout.bucket_of(hash));
+                Fault::expect(Promise::RecordBucket, run, its_run)
+                    .map_err(|fault| fault.at(&shared.path, Place::File))?;
+                found.push((hash, record));
             }
         }
         found.sort_unstable_by_key(|(hash, _)| *hash);
-        for group in
-            found.chunk_by(|(a, _), (b, _)| next.layout.bucket_of(*a) == next.layout.bucket_of(*b))
-        {
+        let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
+            next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
+        };
+        for (hash, _) in found.chunk_by(same).filter_map(|group| group.first()) {
+            // There is a page on file only if it is damaged; it is checked before anything moves.
+            self.pager.private_bucket(next, next.layout.bucket_of(*hash))?;
+        }
+        for group in found.chunk_by(same) {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }

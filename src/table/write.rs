@@ -8,7 +8,8 @@ use std::convert::Infallible;
 
 use super::{Home, Table, Wanted, check_key, check_value, inline_len_max};
 use crate::error::Result;
-use crate::page::bucket::{Found, KeyMatch, PageOf, SlotPlace, find, records};
+use crate::page::bucket::{Found, KeyMatch, SlotPlace, find, records};
+use crate::page::edit::PageOf;
 use crate::page::record::{LargeRecord, Record, inline_len};
 use crate::page::{HEADER_SIZE, LINE_SIZE, View};
 use crate::pager::{Pin, Which};
@@ -89,7 +90,8 @@ impl Table {
         };
         let needs_chain = {
             let view = self.pager.view(frame);
-            match self.find_in(view, hash, key)? {
+            let cells = self.pager.bucket_cells(&home.side, home.bucket);
+            match self.find_in(view, cells, hash, key)? {
                 Some(Found::Record(..)) => !has_room(view, len),
                 Some(Found::PerhapsInOverflow) => true,
                 _ => !has_room(view, len),
@@ -101,11 +103,17 @@ impl Table {
         Ok(())
     }
 
-    fn find_in<'v>(&self, view: View<'v>, hash: u64, key: &[u8]) -> Result<Option<Found<'v>>> {
+    fn find_in<'v>(
+        &self,
+        view: View<'v>,
+        cells: usize,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<Found<'v>>> {
         let shared = self.shared();
         let pin = shared.epoch.pin();
         let wanted = Wanted { key, shared, pin: &pin };
-        find(view, crate::page::cell_count(view), hash, &wanted).map(Some)
+        find(view, cells, hash, &wanted).map(Some)
     }
 
     /// Where a key is, among the writer's own pages.
@@ -234,10 +242,12 @@ impl Table {
     fn count_removed(&mut self, len: usize, large: Option<LargeRecord>) {
         let page_size = self.shared().parameters.page_size;
         let counts = &mut self.pager.counts;
-        counts.record_count -= 1;
-        counts.record_len -= len as u64;
+        // The counts come from the file: `check` tells if they lie, here they must only not wrap.
+        counts.record_count = counts.record_count.saturating_sub(1);
+        counts.record_len = counts.record_len.saturating_sub(len as u64);
         if let Some(large) = large {
-            counts.value_page_count -= large.page_count(page_size);
+            let pages = large.page_count(page_size);
+            counts.value_page_count = counts.value_page_count.saturating_sub(pages);
             self.pager.drop_large(&large);
         }
     }
@@ -285,7 +295,7 @@ impl Table {
         let live = crate::page::live_len(view) + added - removed;
         let count = crate::page::record_count(view) + usize::from(with.is_some())
             - usize::from(without.is_some());
-        if !crate::page::bucket::fits(view.len(), count, live) {
+        if !crate::page::edit::fits(view.len(), count, live) {
             return false;
         }
         let of = self.bucket_page(home);
