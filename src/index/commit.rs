@@ -108,6 +108,7 @@ impl Inner {
             log.synced(lsn);
         }
         writer.apply_until(lsn);
+        self.note_record_count(writer);
         let mut group = self.group();
         group.durable = group.durable.max(lsn);
         Ok(())
