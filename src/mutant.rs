@@ -7,6 +7,7 @@
 
 /// One classic mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "mutants"), allow(dead_code, reason = "some are for tests only"))]
 #[non_exhaustive]
 pub enum Mutant {
     /// A commit is acknowledged before the log is synced (C1).
@@ -49,6 +50,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
+    #[cfg(any(test, feature = "mutants"))]
     pub const ALL: [Mutant; 18] = [
         Mutant::AcknowledgeBeforeSync,
         Mutant::MetaBeforeData,

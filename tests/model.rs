@@ -5,8 +5,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::disallowed_methods,
     reason = "a test: whatever goes wrong must end it"
 )]
 
@@ -52,6 +50,7 @@ struct Run {
     keys: usize,
     value_max: usize,
     page_size: usize,
+    copies: u64,
 }
 
 impl Run {
@@ -87,6 +86,7 @@ impl Run {
             keys,
             value_max,
             page_size,
+            copies: 0,
         }
     }
 
@@ -95,7 +95,7 @@ impl Run {
         // One key in a hundred is longer than fits a bucket page.
         match n % 100 {
             0 => format!("{n:0>width$}", width = 1 + (n % 7) * self.page_size / 6).into_bytes(),
-            1 => n.to_le_bytes()[..(n % 5)].to_vec(),
+            1 => (n as u64).to_le_bytes()[..(n % 5)].to_vec(),
             _ => format!("key {n}").into_bytes(),
         }
     }
@@ -121,6 +121,7 @@ impl Run {
                 0 => self.reopen(),
                 1 => self.index.checkpoint().unwrap(),
                 2 | 3 => self.scan(),
+                4 if self.rng.below(4) == 0 => self.backup(),
                 4..30 => self.batch(),
                 30..60 => drop(self.index.begin_checkpoint().unwrap()),
                 60..200 => drop(self.index.step_checkpoint().unwrap()),
@@ -248,6 +249,15 @@ impl Run {
         assert_eq!(first.len() + rest, seen, "a cursor goes on where it was taken");
     }
 
+    fn backup(&mut self) {
+        self.copies += 1;
+        let path = format!("/copy {}", self.copies);
+        self.index.backup(&path).unwrap();
+        let copy = self.options.clone().read_only(true).open(&path).unwrap();
+        self.verify(&copy);
+        copy.close().unwrap();
+    }
+
     fn reopen(&mut self) {
         match self.rng.below(4) {
             // Closed clean, dropped, or killed between two calls.
@@ -277,5 +287,7 @@ impl Run {
             assert_eq!(index.get(key).unwrap().as_deref(), Some(value.as_slice()), "{key:?}");
         }
         assert_eq!(index.metadata().unwrap(), self.metadata);
+        let report = index.check().unwrap();
+        assert!(report.is_sound(), "{report}");
     }
 }

@@ -81,7 +81,7 @@ impl Inner {
         };
         if mutant(Mutant::AcknowledgeBeforeSync) {
             let lsn = ticket.lsn();
-            self.note_durable(&mut self.writer(), lsn)?;
+            return self.note_durable(&mut self.writer(), lsn);
         }
         let started = Instant::now();
         let lsn = self.or_refuse(ticket.sync())?;
@@ -95,7 +95,7 @@ impl Inner {
         writer.sync_is_due = false;
         let Some(log) = &mut writer.log else { return Ok(()) };
         let ticket = self.or_refuse(log.write(true))?;
-        if let Some(ticket) = ticket {
+        if let (Some(ticket), false) = (ticket, mutant(Mutant::Steal)) {
             let started = Instant::now();
             self.or_refuse(ticket.sync())?;
             self.counters.note_sync(started.elapsed());

@@ -2,6 +2,7 @@
 //! locks, budgets, threads.
 
 mod background;
+mod backup;
 mod batch;
 mod checkpoint;
 mod commit;
@@ -28,7 +29,7 @@ use crate::error::{Error, Place, Result};
 use crate::log::Lsn;
 use crate::page::meta::Meta;
 use crate::pager::Shared;
-use crate::table::check::{CheckReport, check};
+use crate::table::check::{CheckReport, Finding, check};
 use background::Requests;
 use checkpoint::Job;
 use commit::Group;
@@ -113,6 +114,19 @@ impl Inner {
 
     fn check_open(&self) -> Result<()> {
         self.shared.check_open()
+    }
+
+    fn storage(&self) -> Arc<dyn crate::storage::Storage> {
+        self.writer().files.storage.clone()
+    }
+
+    /// The last checkpoint's meta page and the pages that it reaches.
+    fn last_checkpoint(&self) -> Result<(Meta, crate::pager::PageSet)> {
+        // A checkpoint on its way has them; it is not kept waiting by anything but a backup.
+        let _job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer();
+        let persisted = writer.persisted.as_ref().ok_or(Error::Closed)?;
+        Ok((persisted.meta().clone(), persisted.used().clone()))
     }
 
     /// Closes for all handles; a second time is an error.
@@ -205,7 +219,7 @@ impl Index {
     /// # Errors
     /// As [`Index::get`], for any of the keys.
     pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Value<'_>>>> {
-        keys.iter().map(|key| self.get(key)).collect()
+        value::prefetch_many(self.shared(), keys, |key| self.get(key))
     }
 
     /// Calls `found` with the place in `keys` and the value of each key, in the keys' order. Copies
@@ -281,7 +295,7 @@ impl Index {
     /// Numbers about the index.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Io`] if the file's size cannot be asked for.
     pub fn stats(&self) -> Result<Stats> {
         self.check_open()?;
         let inner = self.inner();
@@ -308,6 +322,11 @@ impl Index {
             overflow_page_count: counts.overflow_page_count,
             value_page_count: counts.value_page_count,
             file_len: self.shared().file_len(),
+            file_allocated_len: self
+                .shared()
+                .file
+                .allocated_len()
+                .map_err(|e| Error::io("read", self.path(), e))?,
             log_len,
             dirty_len,
             held_len,
@@ -352,7 +371,7 @@ impl Index {
             check(&*self.shared().file, self.path(), &meta, &mut |_, _| ())
         };
         let report = run()?;
-        let is_meta = |finding: &crate::Finding| matches!(finding.place, Place::MetaPage(_));
+        let is_meta = |finding: &Finding| matches!(finding.place, Place::MetaPage(_));
         if !report.findings.iter().any(is_meta) {
             return Ok(report);
         }

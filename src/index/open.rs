@@ -48,7 +48,7 @@ pub(super) fn open(options: Options, path: &Path) -> Result<Index> {
     if !options.read_only {
         match needs_redo {
             true => recovery.recover()?,
-            false => recovery.remove_litter(|_| true)?,
+            false => recovery.end_close()?,
         }
     } else if needs_redo {
         recovery.redo_in_memory()?;
@@ -93,6 +93,9 @@ impl Inner {
     /// Recovery ends with a checkpoint into the new log epoch: only then is what it redid durable,
     /// whatever the cache says (C7), and the old log can go.
     fn finish_recovery(&self, old: LogStart) -> Result<()> {
+        if mutant(Mutant::LogRecycledEarly) {
+            log::remove_segments(&self.writer().files, [old.segment])?;
+        }
         if !mutant(Mutant::RecoveryShowsBeforeDurable) {
             self.run_checkpoint()?;
         }
@@ -146,7 +149,7 @@ fn settle_names(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> R
     sync_folder(storage, path)
 }
 
-fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(super) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
     if mutant(Mutant::NoFolderSync) {
         return Ok(());
     }
@@ -223,18 +226,7 @@ fn new_name(folder: &Path, new: &Path) -> PathBuf {
 /// was faster.
 fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     let storage = &*options.storage;
-    let mut name = path
-        .file_name()
-        .ok_or_else(|| {
-            Error::io(
-                "create",
-                path,
-                std::io::Error::new(ErrorKind::InvalidInput, "it has no name"),
-            )
-        })?
-        .to_owned();
-    name.push("-new");
-    let new = path.with_file_name(name);
+    let new = partial_name(path)?;
     refuse_dangling(storage, path)?;
     let file = match storage.open(&new, OpenMode::CreateNew) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => storage.open(&new, OpenMode::ReadWrite),
@@ -266,6 +258,15 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     file.sync_data().map_err(|e| Error::io("sync", path, e))?;
     storage.rename(&new, path).map_err(fail)?;
     sync_folder(storage, path).map(|()| true)
+}
+
+/// The name of a file that is not whole yet.
+pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
+    let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
+    let name = path.file_name().ok_or_else(|| Error::io("create", path, nameless()))?;
+    let mut name = name.to_owned();
+    name.push("-new");
+    Ok(path.with_file_name(name))
 }
 
 fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {
@@ -362,7 +363,7 @@ impl Recovery {
         let end = self.redo()?;
         let kept = self.start.segment..=end.last_segment;
         self.remove_litter(|number| !kept.contains(&number))?;
-        let epoch = match mutant(Mutant::SameEpochTwice) {
+        let epoch = match mutant(Mutant::NoNewEpochAtUncleanOpen) {
             true => self.start.epoch,
             false => new_epoch(&self.writer.files, self.start.epoch.counter)?,
         };
@@ -373,6 +374,17 @@ impl Recovery {
             Some(Log::create(self.writer.files.clone(), start, self.writer.segment_size)?);
         self.writer.must_checkpoint = true;
         Ok(())
+    }
+
+    /// A clean file with a log beside it: a close was cut short. Its meta page may be in the cache
+    /// only, and the durable one may need the log: both it and its twin are made durable first.
+    fn end_close(&mut self) -> Result<()> {
+        let shared = self.writer.table.shared().clone();
+        if let (Some(persisted), false) = (&mut self.writer.persisted, self.leftovers.is_empty()) {
+            persisted.renew(&shared)?;
+            persisted.renew(&shared)?;
+        }
+        self.remove_litter(|_| true)
     }
 
     fn redo_in_memory(&mut self) -> Result<()> {

@@ -183,8 +183,16 @@ impl Options {
 
     /// Puts the index on a simulated disk.
     #[cfg(feature = "simulation")]
-    pub fn storage(mut self, disk: &crate::simulation::SimulatedDisk) -> Options {
+    pub fn storage(mut self, disk: &crate::storage::simulated::SimulatedDisk) -> Options {
         self.storage = Arc::new(disk.clone());
+        self
+    }
+
+    /// Puts the index into memory: files of up to `file_capacity` bytes each, which are gone with
+    /// the last clone of these options and of the index. For Miri, which cannot map files.
+    #[cfg(feature = "simulation")]
+    pub fn in_memory(mut self, file_capacity: usize) -> Options {
+        self.storage = Arc::new(crate::storage::memory::MemoryStorage::new(file_capacity));
         self
     }
 
@@ -202,12 +210,6 @@ impl Options {
     #[cfg(feature = "simulation")]
     pub fn small_budgets(mut self, log: u64, memory: u64) -> Options {
         (self.log_budget, self.memory_budget) = (log, memory);
-        self
-    }
-
-    #[cfg(test)]
-    pub(crate) fn on(mut self, storage: Arc<dyn Storage>) -> Options {
-        self.storage = storage;
         self
     }
 

@@ -29,6 +29,8 @@ pub struct Stats {
     pub value_page_count: u64,
     /// Bytes of the data file. Its tail may take no disk.
     pub file_len: u64,
+    /// Bytes of disk that the data file takes.
+    pub file_allocated_len: u64,
     /// Bytes of log since the last checkpoint.
     pub log_len: u64,
     /// Bytes of changed pages in memory.
@@ -83,6 +85,7 @@ impl Stats {
             ("overflow_page_count", self.overflow_page_count),
             ("value_page_count", self.value_page_count),
             ("file_len", self.file_len),
+            ("file_allocated_len", self.file_allocated_len),
             ("log_len", self.log_len),
             ("dirty_len", self.dirty_len),
             ("held_len", self.held_len),

@@ -92,6 +92,9 @@ fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
     }
 }
 
+/// Keys whose pages are on their way to the cache together.
+const GROUP: usize = 32;
+
 /// Looks many keys up under one pin, in waves that hide the latency of memory: hashes and
 /// directory entries of a group, then their pages, then the records.
 pub(super) fn find_many(
@@ -99,8 +102,6 @@ pub(super) fn find_many(
     keys: &[impl AsRef<[u8]>],
     mut found: impl FnMut(usize, Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
-    /// Keys whose pages are on their way to the cache together.
-    const GROUP: usize = 32;
     let pin = shared.epoch.pin();
     shared.check_open()?;
     let mut hashes = [0; GROUP];
@@ -115,6 +116,27 @@ pub(super) fn find_many(
         }
     }
     Ok(())
+}
+
+/// Looks keys up one by one after letting the pages of a group come to the cache.
+pub(super) fn prefetch_many<'k, K: AsRef<[u8]>, T>(
+    shared: &Shared,
+    keys: &'k [K],
+    mut look: impl FnMut(&'k K) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut found = Vec::with_capacity(keys.len());
+    let mut hashes = [0; GROUP];
+    for keys in keys.chunks(GROUP) {
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = crate::hash::hash(key.as_ref(), shared.parameters.hash_seed);
+        }
+        let pin = shared.epoch.pin();
+        prefetch(shared, &pin, hashes.get(..keys.len()).unwrap_or_default());
+        for key in keys {
+            found.push(look(key)?);
+        }
+    }
+    Ok(found)
 }
 
 fn prefetch(shared: &Shared, pin: &Pin<'_>, hashes: &[u64]) {

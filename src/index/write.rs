@@ -42,7 +42,7 @@ impl Inner {
     }
 
     /// The writer, for a change. Waits while a budget is spent.
-    fn begin_write(&self) -> Result<MutexGuard<'_, Writer>> {
+    pub(super) fn begin_write(&self) -> Result<MutexGuard<'_, Writer>> {
         if self.is_updating() {
             return Err(Error::Reentrant);
         }

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::error::{Fault, Promise, Result};
 use crate::hash::hash;
 use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{LogPosition, METADATA_LEN_MAX};
 use crate::pager::Persisted;
 use crate::table::operation::Operation;
@@ -121,7 +122,17 @@ impl Writer {
             segment: self.next_segment,
             lsn: self.next_lsn,
         };
-        let log = Log::create(self.files.clone(), start, self.segment_size)?;
+        let log = match Log::create(self.files.clone(), start, self.segment_size) {
+            Ok(log) => log,
+            Err(error) => {
+                // Nothing relies on it yet. Without room it may be tried again, under that name.
+                let removed = crate::log::remove_segments(&self.files, [start.segment]);
+                if !matches!(error, Error::StorageFull { .. }) || removed.is_err() {
+                    self.table.shared().refuse(&error);
+                }
+                return Err(error);
+            }
+        };
         persisted.announce_log(position_of(start), self.table.shared())?;
         self.log = Some(log);
         Ok(())
@@ -143,7 +154,9 @@ impl Writer {
         key: &[u8],
         look: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R> {
-        if let Some(pending) = self.pending_value(key) {
+        if let (Some(pending), false) =
+            (self.pending_value(key), mutant(Mutant::DecideOnPublishedState))
+        {
             return Ok(look(pending.value.as_deref()));
         }
         let shared = self.table.shared();
@@ -194,7 +207,13 @@ impl Writer {
             }
             _ => false,
         };
-        for operation in operations {
+        /// Operations whose pages are on their way to the cache while one is prepared.
+        const AHEAD: usize = 8;
+        for (i, operation) in operations.iter().enumerate() {
+            if let Some(coming) = operations.get(i + AHEAD) {
+                let (key, _) = coming.key_and_value();
+                self.table.prefetch(hash(key, seed));
+            }
             steps.push(match *operation {
                 Operation::Insert { key, value } => {
                     let hash = hash(key, seed);
@@ -384,6 +403,9 @@ pub(super) fn new_epoch(files: &LogFiles, last_counter: u64) -> Result<Epoch> {
     let mut random = [0; 8];
     let filled = files.storage.random(&mut random);
     filled.map_err(|e| Error::io("get random bytes for", &files.path, e))?;
+    if mutant(Mutant::SameEpochTwice) {
+        random = [0; 8];
+    }
     Ok(Epoch { counter: last_counter + 1, random: u64::from_le_bytes(random) })
 }
 

@@ -28,6 +28,7 @@ use std::mem::{offset_of, size_of};
 
 use super::{Epoch, Lsn};
 use crate::checksum::crc32;
+use crate::mutant::{Mutant, mutant};
 
 /// Bytes of a record's header.
 pub(crate) const HEADER_SIZE: u64 = 32;
@@ -167,12 +168,17 @@ impl Record {
 pub(crate) fn seal(bytes: &mut [u8], salt: Salt) {
     let (crc, rest) = bytes.split_first_chunk_mut::<4>().expect("a record has a header");
     assert!(rest.len() >= HEADER_LEN - 4, "a record has a header");
-    *crc = crc32(salt.0, rest).to_le_bytes();
+    *crc = checksum(salt, rest).to_le_bytes();
 }
 
 /// Whether `bytes`, header and payload and nothing after, bear their checksum.
 pub(crate) fn verifies(bytes: &[u8], salt: Salt) -> bool {
     bytes
         .split_first_chunk::<4>()
-        .is_some_and(|(crc, rest)| u32::from_le_bytes(*crc) == crc32(salt.0, rest))
+        .is_some_and(|(crc, rest)| u32::from_le_bytes(*crc) == checksum(salt, rest))
+}
+
+fn checksum(salt: Salt, bytes: &[u8]) -> u32 {
+    let sum = crc32(salt.0, bytes);
+    if mutant(Mutant::NestedCrc) { crc32(sum, &sum.to_le_bytes()) } else { sum }
 }

@@ -16,6 +16,7 @@ use super::record::{self, CUT_MIN, Kind, Record, Salt};
 use super::segment::{self, Header};
 use super::{BLOCK_LEN, Epoch, LogFiles, LogStart, Lsn, block_rest};
 use crate::error::{Error, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::storage::StorageFile;
 
 /// A buffer that grew beyond this is given back when it is empty.
@@ -72,8 +73,11 @@ impl Syncs {
     fn sync(&self, file: &dyn StorageFile, segment: u64) -> Result<()> {
         let _one = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
-        file.sync_data()
-            .map_err(|e| self.fail(Error::io("sync", &self.files.segment_path(segment), e)))
+        let synced = match file.sync_data() {
+            Err(_) if mutant(Mutant::SyncRetried) => file.sync_data(),
+            synced => synced,
+        };
+        synced.map_err(|e| self.fail(Error::io("sync", &self.files.segment_path(segment), e)))
     }
 }
 
@@ -241,7 +245,7 @@ impl Log {
         source: &mut Source<'_>,
     ) {
         let start = self.buffer.len();
-        let durable_lsn = self.durable_lsn;
+        let durable_lsn = if mutant(Mutant::NoSyncedMark) { Lsn(0) } else { self.durable_lsn };
         let len = u32::try_from(len).expect("a record fits its segment");
         let record = Record { len, lsn, durable_lsn, fragment, kind };
         record.encode(&mut self.buffer);
@@ -401,6 +405,7 @@ impl Log {
     }
 
     /// The last commit known durable.
+    #[cfg(test)]
     pub(crate) fn durable_lsn(&self) -> Lsn {
         self.durable_lsn
     }

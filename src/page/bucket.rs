@@ -14,7 +14,7 @@
 
 use super::record::{LargeRecord, Record};
 use super::view::{cell_count, heap_start, live_len, record_count};
-use super::{CELL_SLOTS, Cell, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, word};
+use super::{Cell, HEADER_SIZE, LINE_SIZE, View, word};
 use crate::error::{Fault, Promise};
 
 /// Where a record's slot is.
@@ -60,7 +60,7 @@ pub(crate) fn home_cell(hash: u64, cells: usize) -> usize {
 
 /// The bit that stands for a hash in the filter of its home cell.
 #[inline]
-fn filter_bit(hash: u64) -> u32 {
+pub(super) fn filter_bit(hash: u64) -> u32 {
     1 << ((hash >> 32) & 15)
 }
 
@@ -106,12 +106,12 @@ pub(crate) fn find<'a, K: KeyMatch>(
 }
 
 #[inline]
-fn wrap(cell: usize, cells: usize) -> usize {
+pub(super) fn wrap(cell: usize, cells: usize) -> usize {
     if cell >= cells { cell - cells } else { cell }
 }
 
 #[inline]
-fn spill_of(cell_header: u32) -> usize {
+pub(super) fn spill_of(cell_header: u32) -> usize {
     (cell_header >> 16 & 0xff) as usize
 }
 
@@ -242,150 +242,12 @@ pub(crate) fn record_at(page: View<'_>, place: SlotPlace) -> Option<Record<'_>> 
     page.tail(place.cell, place.lane).and_then(Record::decode)
 }
 
-/// Whether a page of this size can be made of as many records and bytes.
-pub(crate) fn fits(page_size: usize, records: usize, record_bytes: usize) -> bool {
-    let cells = records.div_ceil(CELL_SLOTS).max(1);
-    HEADER_SIZE + cells * LINE_SIZE + record_bytes <= page_size
-}
-
-/// The cells that suit a page of records of this average length.
-pub(crate) fn suitable_cell_count(page_size: usize, records: usize, record_bytes: usize) -> usize {
-    /// Slots that one expects to use of a cell's fifteen when the page is full: with more, many
-    /// searches visit a second cell; with fewer, slots stand empty.
-    const SLOTS_USED: usize = 11;
-    let payload = page_size - HEADER_SIZE;
-    let average = record_bytes.div_ceil(records.max(1)).max(1);
-    let full = payload * SLOTS_USED / (average * SLOTS_USED + LINE_SIZE);
-    let cells = (full + SLOTS_USED / 2) / SLOTS_USED;
-    cells.max(records.div_ceil(CELL_SLOTS)).clamp(1, 255)
-}
-
-impl Frame<'_> {
-    /// Adds a record in place. `false` if no slot or no room is left, or offsets run out.
-    pub(crate) fn insert(&mut self, hash: u64, record: &Record<'_>) -> bool {
-        let cells = cell_count(self.view());
-        let home = home_cell(hash, cells);
-        let Some((distance, lane)) = (0..cells).find_map(|distance| {
-            let cell = self.view().cell(wrap(home + distance, cells))?;
-            Some((distance, cell.empty_lane()?))
-        }) else {
-            return false;
-        };
-        let Some(offset) = record.with_parts(|parts| self.append(parts)) else { return false };
-        if distance > 0 {
-            self.raise_spill(home, distance);
-        }
-        self.count(1, record.encoded_len(), 0);
-        self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
-        true
-    }
-
-    /// Puts another record of the same key in a record's place by one atomic store. `false` if
-    /// there is no room.
-    pub(crate) fn replace(&mut self, place: SlotPlace, hash: u64, record: &Record<'_>) -> bool {
-        let old_len = self.record_len(place);
-        let Some(offset) = record.with_parts(|parts| self.append(parts)) else { return false };
-        self.count(0, record.encoded_len(), old_len);
-        self.store_lane(place.cell, place.lane, slot(hash, offset));
-        true
-    }
-
-    /// Removes a record by one atomic store.
-    pub(crate) fn remove(&mut self, place: SlotPlace) {
-        self.count(-1, 0, self.record_len(place));
-        self.store_lane(place.cell, place.lane, 0);
-    }
-
-    /// Notes that a record of this hash is in overflow.
-    pub(crate) fn note_overflow(&mut self, hash: u64) {
-        let home = home_cell(hash, cell_count(self.view()));
-        let header = self.view().cell(home).map_or(0, |cell| cell.header());
-        self.store_lane(home, 0, header | filter_bit(hash));
-    }
-
-    /// Takes over all filter bits of another page, as bits of every cell: cells may have moved.
-    pub(crate) fn inherit_filter(&mut self, page: View<'_>) {
-        let all = (0..cell_count(page))
-            .filter_map(|index| page.cell(index))
-            .fold(0, |bits, cell| bits | cell.header() & 0xffff);
-        for index in 0..cell_count(self.view()) {
-            let header = self.view().cell(index).map_or(0, |cell| cell.header());
-            self.store_lane(index, 0, header | all);
-        }
-    }
-
-    /// The next page of a chain of overflow pages, as a pointer's word.
-    pub(crate) fn set_next(&mut self, next: u64) {
-        self.store_word(word::NEXT, next);
-    }
-
-    fn raise_spill(&mut self, home: usize, distance: usize) {
-        let header = self.view().cell(home).map_or(0, |cell| cell.header());
-        let spill = u32::try_from(distance.max(spill_of(header))).expect("at most 254");
-        self.store_lane(home, 0, header & !(0xff << 16) | spill << 16);
-    }
-
-    fn record_len(&self, place: SlotPlace) -> usize {
-        let tail = self.view().tail(place.cell, place.lane).expect("a live slot of this page");
-        Record::decode(tail).expect("a record that was read before").encoded_len()
-    }
-
-    fn count(&mut self, records: i64, added_len: usize, removed_len: usize) {
-        let first = self.view().word(word::FIRST);
-        self.store_word(word::FIRST, first.wrapping_add_signed(records << 48));
-        let heap = self.view().word(word::HEAP);
-        let delta = i64::try_from(added_len).expect("a page is small")
-            - i64::try_from(removed_len).expect("a page is small");
-        self.store_word(word::HEAP, heap.wrapping_add_signed(delta << 32));
-    }
-}
-
-fn slot(hash: u64, offset: u16) -> u32 {
-    u32::from(tag(hash)) | u32::from(offset) << 16
-}
-
-/// An empty page with room for more.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PageOf {
-    pub(crate) kind: Kind,
-    pub(crate) owner: u64,
-    pub(crate) bucket_count: u64,
-}
-
-impl PageOf {
-    /// Makes `frame` a page of `records`, as many as fit; gives those that did not.
-    pub(crate) fn fill<'r>(
-        self,
-        frame: &mut Frame<'_>,
-        records: &[(u64, Record<'r>)],
-    ) -> Vec<(u64, Record<'r>)> {
-        let bytes = records.iter().map(|(_, record)| record.encoded_len()).sum();
-        let page_size = frame.view().len();
-        let suitable = suitable_cell_count(page_size, records.len(), bytes);
-        // Cells that are only convenient must not take the room that a record needs.
-        let cells = match (page_size - HEADER_SIZE).checked_sub(bytes) {
-            Some(free) => suitable.min(free / LINE_SIZE).max(1),
-            None => suitable,
-        };
-        self.fill_with(frame, cells, records)
-    }
-
-    /// As [`PageOf::fill`], with the cell count given.
-    pub(crate) fn fill_with<'r>(
-        self,
-        frame: &mut Frame<'_>,
-        cells: usize,
-        records: &[(u64, Record<'r>)],
-    ) -> Vec<(u64, Record<'r>)> {
-        frame.reset(self.kind, cells, self.owner, self.bucket_count);
-        records.iter().filter(|(hash, record)| !frame.insert(*hash, record)).copied().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hash::hash;
+    use crate::page::edit::PageOf;
+    use crate::page::{Frame, Kind, record_count};
     use std::collections::HashMap;
     use std::convert::Infallible;
 
@@ -494,5 +356,28 @@ mod tests {
         let others =
             (0..1000_u32).filter(|i| admits_overflow(frame.view(), hash(&i.to_le_bytes(), 0)));
         assert!(others.count() < 40, "one bit of 64 is set");
+    }
+
+    #[test]
+    fn a_full_page_without_one_of_its_records_still_fits_a_page() {
+        use super::super::view::tests_support::Memory;
+        let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1 };
+        let bytes = [7; 1000];
+        let (mut memory, mut other) = (Memory::new(4096), Memory::new(4096));
+        for (long, short) in (0..400).flat_map(|long| [(long, long / 2), (long, long / 3)]) {
+            let record = |len| Record::Inline { key: &bytes[..8], value: &bytes[..len] };
+            let mut frame = memory.frame();
+            // The page is made for few long records, then filled in place with short ones.
+            let mut hash = 0x1234_5678_9abc_def1_u64;
+            let mut records = vec![(0, record(long)), (1 << 40, record(long))];
+            of.fill(&mut frame, &records);
+            while frame.insert(hash, &record(short)) {
+                records.push((hash, record(short)));
+                hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            }
+            records.remove(0);
+            let left = of.fill(&mut other.frame(), &records).len();
+            assert_eq!(left, 0, "{} values of {short} after some of {long}", records.len());
+        }
     }
 }

@@ -22,6 +22,7 @@
 
 pub(crate) mod array;
 pub(crate) mod bucket;
+pub(crate) mod edit;
 pub(crate) mod meta;
 pub(crate) mod pointer;
 pub(crate) mod record;
@@ -31,6 +32,9 @@ pub(crate) use view::{
     CELL_SLOTS, Cell, Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len,
     record_count, zeroed_words,
 };
+
+#[cfg(test)]
+pub(crate) use view::tests_support;
 
 use crate::checksum::crc32;
 use crate::error::{Fault, Promise};

@@ -160,6 +160,7 @@ impl<'a> View<'a> {
     /// The record bytes from the one in this slot to the page's end; `None` if the slot is empty
     /// by now or points outside the page.
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the offset's 16 bits are meant")]
     pub(crate) fn tail(&self, cell: usize, lane: usize) -> Option<&'a [u8]> {
         let word = self.word((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2);
         let offset = (word >> (32 * (lane % 2) + 16)) as u16;
@@ -309,19 +310,21 @@ pub(crate) fn zeroed_words(count: u64) -> Box<[AtomicU64]> {
 }
 
 /// A page in memory of one's own, for those who read files without a map.
+///
+/// Atomic words, though nobody else writes them: a view makes `&AtomicU64`s of them.
 #[derive(Debug)]
-pub(crate) struct OwnedPage(Box<[u64]>);
+pub(crate) struct OwnedPage(Box<[AtomicU64]>);
 
 impl OwnedPage {
     /// A page of zeros; `len` is a multiple of 8.
     pub(crate) fn new(len: usize) -> OwnedPage {
-        OwnedPage(vec![0; len / 8].into())
+        OwnedPage(zeroed_words((len / 8) as u64))
     }
 
     /// Its bytes, to fill.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         let len = self.0.len() * 8;
-        // SAFETY: any bytes are u64s and the reverse, u8 has no alignment, and `self` is borrowed.
+        // SAFETY: any bytes are words and the reverse, u8 has no alignment, `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
     }
 

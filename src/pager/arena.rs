@@ -110,9 +110,9 @@ impl Arena {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameInfo {
     /// The checkpoint interval in which it was made: older than the current one means frozen.
-    pub(crate) born: u64,
+    pub(crate) born: u32,
     /// Its place in the list of dirty entries.
-    pub(crate) dirty_index: usize,
+    pub(crate) dirty_index: u32,
 }
 
 /// The writer's side of the arena: gives out frames and lends them for writing.

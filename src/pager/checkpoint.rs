@@ -10,107 +10,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::edit::Dirty;
+use super::edit::{Dirty, list_index};
+use super::persisted::Persisted;
 use super::space::{PageRun, PageSet};
-use super::tree::{Node, Nodes, Tree};
-use super::{Pager, Shared, Side, Which};
+use super::tree::{Nodes, Tree};
+use super::write_back::{FileNodes, Writer, page_of};
+use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
-use crate::page::meta::{self, Counts, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta};
+use crate::mutant::{Mutant, mutant};
+use crate::page::meta::{self, Counts, LogPosition, Meta, SideMeta};
 use crate::page::pointer::Pointer;
-use crate::page::{Frame, Identity, Kind, array, check_identity, put_u64, seal, word};
+use crate::page::{Frame, Kind, array, put_u64, word};
 
-/// Bytes that are gathered before they are written.
-const WRITE_SIZE: usize = 1 << 20;
 /// Entries that one step writes, or installs under the lock.
 const STEP_ENTRIES: usize = 256;
-
-/// A layout may have at most this many buckets for each page of the file, and a few to begin with:
-/// so a damaged bucket count cannot ask for much memory (I8).
-pub(crate) fn bucket_count_max(page_count: u64) -> u64 {
-    1024 + 64 * page_count
-}
-
-/// What the last checkpoint wrote: the trees' pointers, the bitmap, and what is in the meta slots.
-#[derive(Debug, Clone)]
-pub(crate) struct Persisted {
-    pub(super) meta: Meta,
-    pub(super) trees: BTreeMap<(u64, Which), Tree>,
-    pub(super) bitmap: Tree,
-    pub(super) used: PageSet,
-    /// The generation in each meta slot, 0 for a slot that is not whole.
-    pub(super) slots: [u64; META_SLOTS],
-    /// Leaves to write anew though nothing in them changes, to move them down.
-    pub(super) moving: Moving,
-}
-
-/// Leaves of trees.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Moving {
-    trees: BTreeMap<(u64, Which), BTreeSet<usize>>,
-    bitmap: BTreeSet<usize>,
-}
-
-impl Persisted {
-    /// Where redo begins, or would.
-    pub(crate) fn log(&self) -> LogPosition {
-        self.meta.log
-    }
-
-    /// The meta page as it was written last.
-    pub(crate) fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    pub(crate) fn page_count(&self) -> u64 {
-        self.meta.page_count
-    }
-
-    /// Pages that are not free, and the ones that the directory's size asks for.
-    pub(crate) fn live_page_count(&self) -> u64 {
-        self.used.len()
-    }
-
-    /// Whether nodes wait to be moved.
-    pub(crate) fn is_moving(&self) -> bool {
-        !self.moving.trees.is_empty() || !self.moving.bitmap.is_empty()
-    }
-
-    /// Lets the next checkpoint write the nodes at or above this page anew.
-    pub(crate) fn move_nodes_from(&mut self, first: u64) {
-        let moved = |pointer| page_of(pointer) >= first;
-        self.moving.bitmap = self.bitmap.leaves_through(&moved);
-        let trees = self.trees.iter().map(|(id, tree)| (*id, tree.leaves_through(&moved)));
-        self.moving.trees = trees.filter(|(_, leaves)| !leaves.is_empty()).collect();
-    }
-
-    /// Makes the meta page durable anew, over the oldest slot: what was seen at open may be in the
-    /// cache only, and only a durable meta page says which pages are free (C4).
-    pub(crate) fn renew(&mut self, shared: &Shared) -> Result<()> {
-        self.write_meta(shared)?;
-        shared.file.sync_data().map_err(|e| Error::io("sync", &shared.path, e))
-    }
-
-    /// Says in a meta page that there is a log, which is durable by now.
-    pub(crate) fn announce_log(&mut self, log: LogPosition, shared: &Shared) -> Result<()> {
-        self.meta.clean = false;
-        self.meta.log = log;
-        self.renew(shared).inspect_err(|error| shared.refuse(error))
-    }
-
-    /// Writes the meta page anew over the oldest slot, as the next generation. Not yet synced.
-    pub(super) fn write_meta(&mut self, shared: &Shared) -> Result<()> {
-        self.meta.generation += 1;
-        let slot = (0..META_SLOTS).min_by_key(|&slot| self.slots.get(slot)).unwrap_or_default();
-        let offset = (slot * META_SIZE) as u64;
-        let bytes = self.meta.encode();
-        let written = shared.file.write_all_at(&bytes, offset);
-        written.map_err(|e| Error::io("write", &shared.path, e))?;
-        if let Some(generation) = self.slots.get_mut(slot) {
-            *generation = self.meta.generation;
-        }
-        Ok(())
-    }
-}
 
 /// What is left to do of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +88,7 @@ impl Pager {
     ) -> Checkpoint {
         self.collect_garbage();
         self.interval += 1;
-        let state = self.state();
+        let state = self.state().clone();
         let sides = [Some(&state.current), state.next.as_ref()];
         let mut dirty = std::mem::take(&mut self.dirty);
         self.dirty_frames = 0;
@@ -205,7 +118,7 @@ impl Pager {
     /// Puts the written pages into the directory, a batch at a time, under the writer's lock.
     pub(crate) fn install(&mut self, checkpoint: &mut Checkpoint) -> Progress {
         assert_eq!(checkpoint.phase, Phase::Written);
-        let state = self.state();
+        let state = self.state().clone();
         let mut frames = Vec::new();
         let batch = checkpoint.placed.iter().skip(checkpoint.installed).take(STEP_ENTRIES);
         for placed in batch {
@@ -235,7 +148,7 @@ impl Pager {
     /// A checkpoint ran out of disk before it changed anything: its entries are dirty again, and
     /// the pages that it took are free.
     pub(crate) fn abandon(&mut self, checkpoint: Checkpoint) -> Persisted {
-        let state = self.state();
+        let state = self.state().clone();
         for dirty in &checkpoint.dirty {
             let slot = state.side(dirty.side).map(|side| side.word(dirty.which, dirty.index));
             let live = slot.map(|slot| Pointer::decode(slot.load(Ordering::SeqCst)));
@@ -245,7 +158,7 @@ impl Pager {
                     for &frame in &chain {
                         self.frames.info_mut(frame).born = self.interval;
                     }
-                    self.frames.info_mut(frozen).dirty_index = self.dirty.len();
+                    self.frames.info_mut(frozen).dirty_index = list_index(self.dirty.len());
                     self.dirty.push(*dirty);
                     self.dirty_frames += 1;
                 }
@@ -307,13 +220,16 @@ impl Checkpoint {
             }
             Phase::SyncData => {
                 // I3: everything that the meta page reaches is durable before it is written.
-                self.sync()?;
+                if !mutant(Mutant::MetaBeforeData) {
+                    self.sync()?;
+                }
                 Phase::WriteMeta
             }
             Phase::WriteMeta => {
                 self.new.write_meta(&self.shared)?;
                 Phase::SyncMeta
             }
+            Phase::SyncMeta if mutant(Mutant::MetaNotSynced) => Phase::Written,
             Phase::SyncMeta => {
                 self.sync()?;
                 if self.clean {
@@ -479,6 +395,9 @@ impl Checkpoint {
         assert!(nodes.writer.set_aside.is_empty(), "every page set aside is written (I4)");
         self.freed.extend(given_up.into_iter().map(|pointer| PageRun::one(page_of(pointer))));
         self.shared.ensure_len(page_count)?;
+        if mutant(Mutant::PageReusedEarly) {
+            self.shared.retire(Vec::new(), std::mem::take(&mut self.freed));
+        }
         self.new.bitmap = tree;
         self.fill_meta(page_count, &used);
         self.new.used = used;
@@ -519,13 +438,6 @@ fn changed_leaves(old: &[u64], new: &[u64], width: u64, leaf_count: usize) -> BT
         .collect()
 }
 
-fn page_of(pointer: u64) -> u64 {
-    match Pointer::decode(pointer) {
-        Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => page,
-        Pointer::Empty | Pointer::Frame { .. } => panic!("a pointer that was written to the file"),
-    }
-}
-
 /// A word as it stands in the file: checked pages lose their mark, but then the checksum is gone;
 /// a page that a frame points to is never marked.
 fn on_file(word: u64) -> u64 {
@@ -536,121 +448,4 @@ fn on_file(word: u64) -> u64 {
             panic!("the last frame of a chain points to a page on file or to nothing")
         }
     }
-}
-
-/// Gathers pages that lie one after another and writes them together.
-struct Writer<'c> {
-    shared: &'c Shared,
-    generation: u64,
-    taken: &'c mut Vec<PageRun>,
-    /// Pages to use before any is allocated.
-    set_aside: Vec<u64>,
-    buffer: Vec<u8>,
-    first: u64,
-}
-
-impl<'c> Writer<'c> {
-    fn new(shared: &'c Shared, generation: u64, taken: &'c mut Vec<PageRun>) -> Writer<'c> {
-        Writer { shared, generation, taken, set_aside: Vec::new(), buffer: Vec::new(), first: 0 }
-    }
-
-    /// Fills a page, gives it a place and seals it; gives its number and its pointer.
-    fn page(&mut self, fill: impl FnOnce(&mut [u8])) -> Result<(u64, u64)> {
-        let page = match self.set_aside.pop() {
-            Some(page) => page,
-            None => {
-                let run = self.shared.space().allocate(1);
-                self.taken.push(run);
-                run.first
-            }
-        };
-        let size = self.shared.parameters.page_size;
-        if page != self.first + (self.buffer.len() / size) as u64 || self.buffer.len() >= WRITE_SIZE
-        {
-            self.flush()?;
-            self.first = page;
-        }
-        let at = self.buffer.len();
-        self.buffer.resize(at + size, 0);
-        let bytes = self.buffer.get_mut(at..).unwrap_or_default();
-        fill(bytes);
-        let checksum = seal(bytes, page, self.shared.parameters.file_tag(), self.generation);
-        Ok((page, Pointer::Unchecked { page, checksum }.encode()))
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let size = self.shared.parameters.page_size;
-        self.shared.ensure_len(self.first + (self.buffer.len() / size) as u64)?;
-        let offset = self.shared.offset_of(self.first) as u64;
-        let written = self.shared.file.write_all_at(&self.buffer, offset);
-        written.map_err(|e| Error::io("write", &self.shared.path, e))?;
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
-/// The pages of trees, in the file.
-pub(super) struct FileNodes<'c> {
-    shared: &'c Shared,
-    writer: Writer<'c>,
-    freed: Vec<PageRun>,
-}
-
-impl<'c> FileNodes<'c> {
-    pub(super) fn new(shared: &'c Shared, generation: u64, taken: &'c mut Vec<PageRun>) -> Self {
-        FileNodes { shared, writer: Writer::new(shared, generation, taken), freed: Vec::new() }
-    }
-}
-
-impl Nodes for FileNodes<'_> {
-    fn read(&mut self, node: Node, pointer: u64) -> Result<Vec<u64>> {
-        read_node(self.shared, node, pointer)
-    }
-
-    fn write(&mut self, node: Node, words: &[u64]) -> Result<u64> {
-        let (_, pointer) = self.writer.page(|bytes| {
-            array::encode(bytes, node.kind, node.level, node.owner, node.bucket_count, words);
-        })?;
-        Ok(pointer)
-    }
-
-    fn free(&mut self, pointer: u64) {
-        self.freed.push(PageRun::one(page_of(pointer)));
-    }
-}
-
-/// Reads a page of a tree and checks it.
-pub(super) fn read_node(shared: &Shared, node: Node, pointer: u64) -> Result<Vec<u64>> {
-    let at = |page: u64| move |fault: Fault| fault.at(&shared.path, Place::Page(page));
-    let Pointer::Unchecked { page, checksum } = Pointer::decode(pointer) else {
-        return Err(at(0)(Fault::new(Promise::PageRange, 0, pointer)));
-    };
-    if page < meta::first_page(shared.parameters.page_size) {
-        return Err(at(page)(Fault::new(Promise::PageRange, 4, page)));
-    }
-    let owned = shared.read_page(page)?;
-    let is = Identity {
-        page_number: page,
-        file_tag: shared.parameters.file_tag(),
-        kind: node.kind,
-        owner: node.owner,
-        bucket_count: node.bucket_count,
-    };
-    check_identity(owned.bytes(), checksum, is).map_err(at(page))?;
-    array::check_header(owned.bytes(), node.level).map_err(at(page))?;
-    Ok(array::words(owned.bytes()).collect())
-}
-
-/// A side's trees, as a new file has them.
-pub(super) fn empty_trees(side: &Side, page_size: usize) -> BTreeMap<(u64, Which), Tree> {
-    [Which::Buckets, Which::Runs]
-        .map(|which| {
-            let len = side.len(which);
-            let count = side.layout.bucket_count;
-            ((side.id, which), Tree::new(Kind::Directory, count, page_size, len))
-        })
-        .into()
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::arena::{FrameInfo, Frames};
-use super::{Page, PageRun, Pin, Shared, Side, State, Which};
+use super::{PageRun, Shared, Side, State, Which};
 use crate::error::{Fault, Place, Promise, Result};
-use crate::page::bucket::PageOf;
+use crate::page::edit::PageOf;
 use crate::page::meta::Counts;
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, View};
@@ -35,7 +35,7 @@ pub(crate) struct Dirty {
 pub(crate) struct Pager {
     pub(crate) shared: Arc<Shared>,
     pub(super) frames: Frames,
-    pub(super) interval: u64,
+    pub(super) interval: u32,
     pub(super) dirty: Vec<Dirty>,
     /// Entries among them that have a page.
     pub(super) dirty_frames: usize,
@@ -80,8 +80,8 @@ impl Pager {
         }
     }
 
-    pub(crate) fn state(&self) -> Arc<State> {
-        self.state.clone()
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
     }
 
     /// Changed pages since the last freeze; of a chain, the first.
@@ -113,7 +113,7 @@ impl Pager {
         self.dirty.retain(|dirty| state.side(dirty.side).is_some() || dirty.frame.is_some());
         for (index, dirty) in self.dirty.iter().enumerate() {
             if let Some(frame) = dirty.frame {
-                self.frames.info_mut(frame).dirty_index = index;
+                self.frames.info_mut(frame).dirty_index = list_index(index);
             }
         }
     }
@@ -133,19 +133,6 @@ impl Pager {
         Ok(run)
     }
 
-    /// The page of an entry, checked, for reading.
-    pub(crate) fn page<'p>(
-        &'p self,
-        pin: &'p Pin<'_>,
-        side: &Side,
-        which: Which,
-        index: u64,
-    ) -> Result<Option<Page<'p>>> {
-        let slot = side.word(which, index);
-        let word = slot.load(Ordering::SeqCst);
-        self.shared.page(pin, side, which, index, word, Some(slot))
-    }
-
     /// The frame, for reading.
     pub(crate) fn view(&self, frame: u32) -> View<'_> {
         self.frames.view(frame)
@@ -163,7 +150,7 @@ impl Pager {
 
     /// A frame that is not published yet, filled by `fill`.
     pub(crate) fn new_frame<R>(&mut self, fill: impl FnOnce(&mut Frame<'_>) -> R) -> (u32, R) {
-        let info = FrameInfo { born: self.interval, dirty_index: usize::MAX };
+        let info = FrameInfo { born: self.interval, dirty_index: u32::MAX };
         let frame = self.frames.allocate(info);
         let result = fill(&mut self.frames.edit(frame));
         (frame, result)
@@ -175,7 +162,7 @@ impl Pager {
         sources: &[u32],
         fill: impl FnOnce(&mut Frame<'_>, &[View<'_>]) -> R,
     ) -> (u32, R) {
-        let info = FrameInfo { born: self.interval, dirty_index: usize::MAX };
+        let info = FrameInfo { born: self.interval, dirty_index: u32::MAX };
         let frame = self.frames.allocate(info);
         let arena = self.shared.arena.clone();
         let views: Vec<View<'_>> = sources.iter().map(|&source| arena.view(source)).collect();
@@ -198,14 +185,15 @@ impl Pager {
             Pointer::Frame { frame: old, .. } if self.is_private(old) => {
                 self.dirty_frames -= 1;
                 let dirty_index = self.frames.info(old).dirty_index;
-                *self.dirty.get_mut(dirty_index).expect("a private frame is listed") = entry;
+                *self.dirty.get_mut(dirty_index as usize).expect("a private frame is listed") =
+                    entry;
                 if let Some(frame) = frame {
                     self.frames.info_mut(frame).dirty_index = dirty_index;
                 }
             }
             _ => {
                 if let Some(frame) = frame {
-                    self.frames.info_mut(frame).dirty_index = self.dirty.len();
+                    self.frames.info_mut(frame).dirty_index = list_index(self.dirty.len());
                 }
                 self.dirty.push(entry);
             }
@@ -250,10 +238,13 @@ impl Pager {
     pub(crate) fn private_bucket(&mut self, side: &Side, bucket: u64) -> Result<Option<u32>> {
         let slot = side.word(Which::Buckets, bucket);
         let word = slot.load(Ordering::SeqCst);
-        if let Pointer::Frame { frame, .. } = Pointer::decode(word) {
-            if self.is_private(frame) {
+        match Pointer::decode(word) {
+            Pointer::Frame { frame, .. } if self.is_private(frame) => {
+                // The header is wanted after the cells: let both come at once.
+                self.frames.view(frame).prefetch(0);
                 return Ok(Some(frame));
             }
+            _ => {}
         }
         let Some(frame) = self.copy_page(side, Which::Buckets, bucket, word)? else {
             return Ok(None);
@@ -261,6 +252,14 @@ impl Pager {
         self.publish(side, Which::Buckets, bucket, Some(frame));
         self.discard(word);
         Ok(Some(frame))
+    }
+
+    /// Cells of a bucket's page, from the word that leads to it: the page itself is not touched.
+    pub(crate) fn bucket_cells(&self, side: &Side, bucket: u64) -> usize {
+        match Pointer::decode(side.load(Which::Buckets, bucket)) {
+            Pointer::Frame { cell_count, .. } | Pointer::Checked { cell_count, .. } => cell_count,
+            Pointer::Empty | Pointer::Unchecked { .. } => 0,
+        }
     }
 
     /// The page of a bucket, which is the writer's own; `None` if there is none.
@@ -360,10 +359,9 @@ impl Pager {
             frames.push(frame);
         }
         frames.reverse();
-        if let (Some(&head), false) = (frames.first(), replaced.is_empty()) {
-            if side.word(Which::Runs, run).load(Ordering::SeqCst) != next {
-                self.publish(side, Which::Runs, run, Some(head));
-            }
+        let is_head = side.load(Which::Runs, run) == next;
+        if let (Some(&head), false) = (frames.first(), is_head) {
+            self.publish(side, Which::Runs, run, Some(head));
         }
         replaced.into_iter().for_each(|word| self.discard(word));
         Ok(frames)
@@ -406,6 +404,11 @@ impl Pager {
         self.counts.overflow_page_count += 1;
         result
     }
+}
+
+/// A place in the list of dirty entries.
+pub(super) fn list_index(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer dirty entries than pages")
 }
 
 impl Shared {

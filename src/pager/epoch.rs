@@ -196,7 +196,9 @@ mod tests {
         let freed = Arc::new(AtomicUsize::new(0));
         let free = || {
             let freed = freed.clone();
-            move || drop(freed.fetch_add(1, Ordering::SeqCst))
+            move || {
+                freed.fetch_add(1, Ordering::SeqCst);
+            }
         };
         epoch.retire(1, free());
         assert_eq!(freed.load(Ordering::SeqCst), 1, "nobody is pinned");
@@ -225,7 +227,9 @@ mod tests {
             }
             barrier.wait();
             let counter = freed.clone();
-            epoch.retire(1, move || drop(counter.fetch_add(1, Ordering::SeqCst)));
+            epoch.retire(1, move || {
+                counter.fetch_add(1, Ordering::SeqCst);
+            });
             assert_eq!(freed.load(Ordering::SeqCst), 0);
             barrier.wait();
         });

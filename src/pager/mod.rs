@@ -8,20 +8,23 @@ mod arena;
 mod checkpoint;
 mod edit;
 mod epoch;
+mod persisted;
 mod recovery;
 mod space;
 mod state;
 mod tree;
 mod values;
+mod write_back;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use arena::Arena;
-pub(crate) use checkpoint::{Checkpoint, Persisted, Progress, bucket_count_max};
+pub(crate) use checkpoint::{Checkpoint, Progress};
 pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
+pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
@@ -31,7 +34,7 @@ pub(crate) use values::ValueBytes;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
-use crate::page::{Identity, OwnedPage, View, bucket, check_identity, word};
+use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
 use crate::storage::{Map, StorageFile};
 
 /// How pages are read.
@@ -174,13 +177,10 @@ impl Shared {
         };
         self.check(&view, bytes, checksum, is)?;
         let cell_count = bucket_cells(view);
-        if self.verify != Verify::Always {
-            if let Some(slot) = slot {
-                let checked = Pointer::Checked { page, cell_count }.encode();
-                // If the writer has been here meanwhile, its word stands.
-                let _ =
-                    slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
-            }
+        if let (Some(slot), false) = (slot, self.verify == Verify::Always) {
+            let checked = Pointer::Checked { page, cell_count }.encode();
+            // If the writer has been here meanwhile, its word stands.
+            let _ = slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
         }
         Ok(Page::Shared { view, cell_count })
     }
@@ -192,6 +192,7 @@ impl Shared {
         };
         identity
             .and_then(|()| bucket::check_structure(*view))
+            .and_then(|()| check_next(view.word(word::NEXT), is.kind))
             .map_err(|fault| fault.at(&self.path, Place::Page(is.page_number)))
     }
 
@@ -261,10 +262,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn is_refused(&self) -> bool {
-        self.refused.get().is_some()
-    }
-
     pub(crate) fn space(&self) -> MutexGuard<'_, Space> {
         self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -299,8 +296,10 @@ impl Shared {
         // Growing by a quarter keeps the number of maps small; the tail takes no disk.
         let len = needed.max(self.file_len() + self.file_len() / 4).next_multiple_of(1 << 16);
         self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e))?;
+        // The map first: a length that is noted is never mapped again.
+        self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);
-        self.remap(len)
+        Ok(())
     }
 
     fn remap(&self, len: u64) -> Result<()> {
@@ -310,6 +309,13 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What leads on from a page of the file is a page of the file: never one in memory, never one that
+/// passes for checked (I8). Only overflow pages lead on.
+fn check_next(next: u64, kind: Kind) -> std::result::Result<(), Fault> {
+    let allowed = if kind == Kind::Overflow { u64::MAX >> 2 } else { 0 };
+    Fault::expect(Promise::Reserved, 0, next & !allowed)
 }
 
 fn bucket_cells(view: View<'_>) -> usize {

@@ -10,10 +10,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::checkpoint::{Moving, Persisted, bucket_count_max, read_node};
+use super::persisted::{Moving, Persisted, bucket_count_max};
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
+use super::write_back::read_node;
 use super::{Access, Arena, Epoch, Pager, Published, Shared, Space, Verify};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::layout::Layout;
@@ -248,6 +249,9 @@ fn check_counts(meta: &Meta) -> std::result::Result<(), Fault> {
 
 type LoadedSide = (Arc<Side>, BTreeMap<(u64, Which), Tree>);
 
+/// Called with the index of a leaf's first word, and its words.
+type LeafLoader<'f, L> = &'f mut dyn FnMut(&mut L, u64, &[u64]) -> Result<()>;
+
 struct Loader<'o> {
     shared: &'o Shared,
     meta: &'o Meta,
@@ -346,7 +350,7 @@ impl Loader<'_> {
         bucket_count: u64,
         len: u64,
         root: u64,
-        leaf: &mut dyn FnMut(&mut Self, u64, &[u64]) -> Result<()>,
+        leaf: LeafLoader<'_, Self>,
     ) -> Result<Tree> {
         let mut tree = Tree::new(kind, bucket_count, self.meta.parameters.page_size, len);
         let mut leaves: Vec<(u64, Vec<u64>)> = Vec::new();

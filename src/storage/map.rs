@@ -76,6 +76,7 @@ impl Map {
     /// A window on the first `len` bytes of words in memory; `None` if there are fewer.
     ///
     /// Whoever shares the words writes to them as atomics only, so rule 2 holds for these too.
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn of_words(words: Arc<[AtomicU64]>, len: usize) -> Option<Map> {
         if len > words.len().checked_mul(8)? {
             return None;
@@ -99,6 +100,7 @@ impl Map {
     }
 
     /// Its length in bytes.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -1,12 +1,13 @@
 //! Storage: bytes in files, and when they are durable. The only layer that touches a file (I10).
 //!
 //! [`Storage`] opens, renames and removes files and syncs folders; [`StorageFile`] reads, writes,
-//! syncs, locks and maps one. Kinds: `disk` (the operating system's files), `memory` (for Miri,
-//! which cannot map files), and, behind the feature `simulation`, a simulated disk that knows what
-//! a power cut could leave. Knows nothing of pages or of the log.
+//! syncs, locks and maps one. Kinds: `disk` (the operating system's files) and, behind the feature
+//! `simulation`, `memory` (for Miri, which cannot map files) and a simulated disk that knows what a
+//! power cut could leave. Knows nothing of pages or of the log.
 
 pub(crate) mod disk;
 pub(crate) mod map;
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod memory;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;

@@ -16,7 +16,7 @@ use crate::pager::{Side, Which};
 impl Table {
     /// Moves what lies at or above page `first`, of at most about `limit` pages.
     pub(crate) fn move_pages_from(&mut self, first: u64, limit: usize) -> Result<()> {
-        let state = self.pager.state();
+        let state = self.pager.state().clone();
         let has_large = self.pager.counts.value_page_count > 0;
         let enough = self.pager.dirty_count().saturating_add(limit);
         for side in [Some(&state.current), state.next.as_ref()].into_iter().flatten() {

@@ -7,6 +7,8 @@
 
 pub(crate) mod check;
 mod compact;
+#[cfg(test)]
+mod crowded;
 pub(crate) mod get;
 pub(crate) mod operation;
 pub(crate) mod resize;
@@ -60,6 +62,14 @@ impl Table {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.pager.shared
+    }
+
+    /// Lets the page of a hash come to the processor's cache.
+    pub(crate) fn prefetch(&self, hash: u64) {
+        let (side, _) = self.pager.state().side_of(hash);
+        let word = side.load(crate::pager::Which::Buckets, side.layout.bucket_of(hash));
+        let shared = self.shared();
+        shared.prefetch(&shared.epoch.pin(), word, hash);
     }
 
     fn home(&self, hash: u64) -> Home {

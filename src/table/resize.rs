@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Home, Table};
-use crate::error::{Fault, Promise, Result};
+use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::record::Record;
 use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, bucket};
@@ -58,7 +58,7 @@ impl Table {
     }
 
     fn is_above(&self, percent: u64) -> bool {
-        let capacity = self.bucket_count(&self.pager.state()) * self.payload();
+        let capacity = self.bucket_count(self.pager.state()) * self.payload();
         self.used_len() * 100 > capacity * percent
     }
 
@@ -126,13 +126,19 @@ impl Table {
         Ok(())
     }
 
+    /// Whether a sweep is on its way.
+    #[cfg(test)]
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.pager.state().next.is_some()
+    }
+
     /// Whether [`Table::settle`] has something to do.
     pub(crate) fn wants_settling(&self) -> bool {
         self.is_shrinkable()
     }
 
     fn move_run(&mut self) -> Result<()> {
-        let state = self.pager.state();
+        let state = self.pager.state().clone();
         let (current, next) = match &state.next {
             Some(next) => (state.current.clone(), next.clone()),
             None => return Ok(()),
@@ -192,15 +198,12 @@ impl Table {
         let mut found: Vec<(u64, Record<'_>)> = Vec::new();
         for page in &pages {
             for record in bucket::records(page.view()) {
-                let (_, _, record) =
-                    record.map_err(|fault| fault.at(&shared.path, crate::Place::File))?;
+                let (_, _, record) = record.map_err(|fault| fault.at(&shared.path, Place::File))?;
                 let hash = self.hash_of(&record);
-                let found_run = Layout::run_of(current.layout.bucket_of(hash));
-                if found_run != run {
-                    // A damaged file: its place in the next layout may be one that is in use.
-                    let fault = Fault::new(Promise::RecordBucket, run, found_run);
-                    return Err(fault.at(&shared.path, crate::Place::File));
-                }
+                // A record of another run would go to pages that this step has not made its own.
+                let its_run = Layout::run_of(current.layout.bucket_of(hash));
+                Fault::expect(Promise::RecordBucket, run, its_run)
+                    .map_err(|fault| fault.at(&shared.path, Place::File))?;
                 found.push((hash, record));
             }
         }

@@ -86,6 +86,36 @@ impl Built {
         meta
     }
 
+    /// Writes a checkpoint while `meanwhile` goes on changing the table before each step of it, and
+    /// abandons it at the step of this number if it can be.
+    pub(crate) fn checkpoint_beside(
+        &mut self,
+        abandon_at: Option<usize>,
+        mut meanwhile: impl FnMut(&mut Built),
+    ) -> bool {
+        let log = LogPosition { lsn: self.lsn, ..LogPosition::default() };
+        let persisted = self.persisted.take().unwrap();
+        let mut checkpoint = self.table.pager.freeze(persisted, log, false);
+        for step in 0.. {
+            meanwhile(self);
+            if abandon_at == Some(step) && checkpoint.can_be_abandoned() {
+                self.persisted = Some(self.table.pager.abandon(checkpoint));
+                return false;
+            }
+            if checkpoint.step().unwrap() == Progress::Done {
+                break;
+            }
+        }
+        loop {
+            meanwhile(self);
+            if self.table.pager.install(&mut checkpoint) == Progress::Done {
+                break;
+            }
+        }
+        self.persisted = Some(checkpoint.into_persisted());
+        true
+    }
+
     /// Opens the file anew, as it was left by the last checkpoint.
     pub(crate) fn reopen(&mut self) {
         let (table, persisted) = open(&self.storage);

@@ -4,9 +4,12 @@
 //! memory (the writer's own pages stay there until the next freeze, and a freeze waits until all
 //! that is prepared is applied).
 
+use std::convert::Infallible;
+
 use super::{Home, Table, Wanted, check_key, check_value, inline_len_max};
 use crate::error::Result;
-use crate::page::bucket::{Found, PageOf, SlotPlace, find, records};
+use crate::page::bucket::{Found, KeyMatch, SlotPlace, find, records};
+use crate::page::edit::PageOf;
 use crate::page::record::{LargeRecord, Record, inline_len};
 use crate::page::{HEADER_SIZE, LINE_SIZE, View};
 use crate::pager::{Pin, Which};
@@ -23,6 +26,25 @@ pub(crate) enum Prepared {
 enum At {
     Bucket(u32, SlotPlace),
     Overflow(u32, SlotPlace),
+}
+
+/// A search that cannot fail, for a change whose record is durable already.
+struct Applied<'k>(Wanted<'k>);
+
+impl KeyMatch for Applied<'_> {
+    type Error = Infallible;
+
+    #[inline]
+    fn matches_inline(&self, key: &[u8]) -> bool {
+        self.0.matches_inline(key)
+    }
+
+    /// If the key cannot be read now, the length and the 64 bits of the hash decide, which are the
+    /// same: a record that was taken for another would leave its key in two places (I6).
+    fn matches_large(&self, large: &LargeRecord) -> std::result::Result<bool, Infallible> {
+        let is_as_long = usize::from(large.key_len) == self.0.key.len();
+        Ok(is_as_long && self.0.matches_large(large).unwrap_or(true))
+    }
 }
 
 impl Table {
@@ -68,7 +90,8 @@ impl Table {
         };
         let needs_chain = {
             let view = self.pager.view(frame);
-            match self.find_in(view, hash, key)? {
+            let cells = self.pager.bucket_cells(&home.side, home.bucket);
+            match self.find_in(view, cells, hash, key)? {
                 Some(Found::Record(..)) => !has_room(view, len),
                 Some(Found::PerhapsInOverflow) => true,
                 _ => !has_room(view, len),
@@ -80,21 +103,27 @@ impl Table {
         Ok(())
     }
 
-    fn find_in<'v>(&self, view: View<'v>, hash: u64, key: &[u8]) -> Result<Option<Found<'v>>> {
+    fn find_in<'v>(
+        &self,
+        view: View<'v>,
+        cells: usize,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<Found<'v>>> {
         let shared = self.shared();
         let pin = shared.epoch.pin();
         let wanted = Wanted { key, shared, pin: &pin };
-        find(view, crate::page::cell_count(view), hash, &wanted).map(Some)
+        find(view, cells, hash, &wanted).map(Some)
     }
 
     /// Where a key is, among the writer's own pages.
     fn locate(&self, home: &Home, hash: u64, key: &[u8]) -> Option<At> {
         let pin: Pin<'_> = self.shared().epoch.pin();
-        let wanted = Wanted { key, shared: self.shared(), pin: &pin };
+        let wanted = Applied(Wanted { key, shared: self.shared(), pin: &pin });
         let search = |frame: u32| {
             let view = self.pager.view(frame);
-            // A large record that cannot be read was met when the change was prepared.
-            find(view, crate::page::cell_count(view), hash, &wanted).unwrap_or(Found::Nowhere)
+            let Ok(found) = find(view, crate::page::cell_count(view), hash, &wanted);
+            found
         };
         let frame = self.pager.bucket_frame(&home.side, home.bucket)?;
         match search(frame) {
@@ -266,7 +295,7 @@ impl Table {
         let live = crate::page::live_len(view) + added - removed;
         let count = crate::page::record_count(view) + usize::from(with.is_some())
             - usize::from(without.is_some());
-        if !crate::page::bucket::fits(view.len(), count, live) {
+        if !crate::page::edit::fits(view.len(), count, live) {
             return false;
         }
         let of = self.bucket_page(home);

@@ -5,9 +5,8 @@
 use super::disk::{Disk, Fault, Rng, start};
 use super::round_trip::redo;
 use crate::error::{Error, Result};
-use crate::log::{
-    Epoch, Log, LogFiles, LogStart, Lsn, SyncTicket, remove_segments, survey, sync_existing,
-};
+use crate::log::writer::SyncTicket;
+use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn, remove_segments, survey, sync_existing};
 
 const SEGMENT: u64 = 16 << 10;
 

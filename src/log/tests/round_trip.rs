@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::disk::{Disk, Fault, Rng, start};
 use crate::error::Error;
+use crate::log::survey::Leftover;
 use crate::log::survey::LeftoverHeader;
 use crate::log::{
-    BLOCK_SIZE, Epoch, Leftover, Log, LogEnd, LogFiles, LogStart, Lsn, read, remove_segments,
-    survey,
+    BLOCK_SIZE, Epoch, Log, LogEnd, LogFiles, LogStart, Lsn, read, remove_segments, survey,
 };
 
 pub(super) const SEGMENT: u64 = 32 << 10;

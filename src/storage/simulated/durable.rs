@@ -117,6 +117,13 @@ impl Inode {
         self.ops.push((op, Standing::Pending));
     }
 
+    /// Whether a lost change of length may be on the disk and leave the file shorter than this. A
+    /// write up to there makes it longer again, and is durable as a whole once it is synced.
+    fn may_be_shorter(&self, end: u64) -> bool {
+        let shorter = |op: &Op| matches!(op, Op::SetLen(len) if *len < end);
+        self.ops.iter().any(|(op, standing)| *standing == Standing::Lost && shorter(op))
+    }
+
     /// Reckons the length anew after operations were lost or settled.
     fn reckon_len(&mut self) {
         let settled = self.ops.iter().filter(|(_, standing)| *standing != Standing::Lost);
@@ -209,7 +216,7 @@ impl Durable {
             Change::Write { inode, offset, bytes } => {
                 let inode = self.inodes.entry(*inode).or_default();
                 let end = offset + bytes.len() as u64;
-                if end > inode.settled_len {
+                if end > inode.settled_len || inode.may_be_shorter(end) {
                     inode.push(Op::Grow(end));
                 }
                 inode.push(Op::Write { offset: *offset, bytes: Arc::clone(bytes) });

@@ -73,6 +73,12 @@ impl FaultPlan {
         FaultPlan { fault, call_index, lasting: true }
     }
 
+    /// The first call that fails.
+    #[must_use]
+    pub const fn call_index(&self) -> usize {
+        self.call_index
+    }
+
     /// How the call fails by this plan.
     pub(super) fn fault(&self, call_index: usize, kind: CallKind) -> Option<Fault> {
         let due = call_index == self.call_index || (self.lasting && call_index > self.call_index);

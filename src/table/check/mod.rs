@@ -157,17 +157,24 @@ impl<'c> Checker<'c> {
 
     /// Checks the four slots; gives the one that holds the meta page.
     fn check_meta_slots(&mut self) -> Option<u8> {
+        let slots: Vec<_> = (0..META_SLOTS).map(|slot| self.read_slot(slot)).collect();
+        let whole = |generation: u64| {
+            slots.iter().flatten().flatten().any(|found| found.generation == generation)
+        };
+        // A crash may tear the page that was being written: an old one, and the next to be
+        // written. A clean file may have it, too: of the first write after it was closed; but the
+        // newest and its twin are whole.
+        let newest = self.meta.generation;
+        let is_old = (newest.saturating_sub(1)..=newest).all(whole);
         let mut holder = None;
-        for slot in 0..META_SLOTS {
+        for (slot, found) in slots.into_iter().enumerate() {
             let number = u8::try_from(slot).unwrap_or(u8::MAX);
-            match self.read_slot(slot) {
+            match found {
                 Ok(found) if found.as_ref() == Some(self.meta) => holder = Some(number),
                 Ok(_) => {}
                 Err(fault) => {
                     let mut finding = Finding::new(Place::MetaPage(number), fault);
-                    // A crash may tear the page that was being written; it is the oldest one, and
-                    // the next to be written. After a clean close none is left.
-                    if !self.meta.clean {
+                    if is_old || !self.meta.clean {
                         finding.severity = Severity::Notice;
                     }
                     self.report.add(finding);

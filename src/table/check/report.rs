@@ -1,9 +1,9 @@
 //! What a check found, in words and numbers. Knows nothing of how it is found.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Fault, Place, Promise};
+use crate::error::{Corruption, Fault, Place, Promise};
 
 /// Findings that a report keeps; of the others it keeps the number.
 pub(crate) const FINDINGS_MAX: usize = 1000;
@@ -38,6 +38,12 @@ impl Finding {
     pub(crate) fn new(place: Place, fault: Fault) -> Finding {
         let Fault { promise, expected, found } = fault;
         Finding { place, promise, expected, found, severity: Severity::Damage }
+    }
+
+    /// The same as an error about a file.
+    pub(crate) fn into_corruption(self, file: &Path) -> Corruption {
+        let Finding { place, promise, expected, found, .. } = self;
+        Corruption { file: file.to_owned(), place, promise, expected, found }
     }
 
     /// What to do about it, in one sentence.

@@ -1,9 +1,12 @@
-//! What stands on the pages of a file, sound or damaged: the one place that asks the library for
-//! its page views. Knows nothing of arguments and printing.
+//! What stands on the pages of a file, sound or damaged: the library's page views, asked for by
+//! what the user named. Knows nothing of arguments and printing.
 
 use std::path::Path;
 
-use crate::failure::Failure;
+use serde_json::{Value as Json, json};
+use splitpoint::inspect::{Inspector, Report, Value};
+
+use crate::failure::{Context, Failure};
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,16 +21,31 @@ pub(crate) enum Subject {
     Key(Vec<u8>),
 }
 
-/// What was seen.
-#[derive(Debug, Default)]
-pub(crate) struct View {
-    /// The `Debug` text of the page's view, as much as could be read.
-    pub(crate) text: String,
-    /// The broken promises, in words; empty if all is well.
-    pub(crate) damage: Vec<String>,
+/// Looks, without a lock and without writing.
+pub(crate) fn view(path: &Path, subject: &Subject) -> Result<Report, Failure> {
+    let inspector = Inspector::open(path).opening(path)?;
+    match subject {
+        Subject::Meta => inspector.meta(),
+        Subject::Page(number) => inspector.page(*number),
+        Subject::Bucket(number) => inspector.bucket(*number),
+        Subject::Key(key) => inspector.key(key),
+    }
+    .working(path)
 }
 
-/// Looks, without a lock and without writing.
-pub(crate) fn view(path: &Path, subject: &Subject) -> Result<View, Failure> {
-    Err(Failure::Work(format!("{}: {subject:?}: no page views in this build", path.display())))
+/// The report as JSON: fields by name, parts and findings as lists.
+pub(crate) fn to_json(report: &Report) -> Json {
+    let fields = report.fields.iter().map(|field| {
+        let value = match &field.value {
+            Value::Number(number) => json!(number),
+            other => json!(other.to_string()),
+        };
+        json!({ "name": field.name, "value": value })
+    });
+    json!({
+        "name": report.name,
+        "fields": fields.collect::<Vec<_>>(),
+        "damage": report.findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "parts": report.children.iter().map(to_json).collect::<Vec<_>>(),
+    })
 }

@@ -1,5 +1,11 @@
 //! Tests of the check: sound files have no findings, damaged ones are found at the right page.
 
+#![allow(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
+
+mod more;
+mod pages;
+mod records;
+mod sample;
 mod sound;
 
 use std::path::Path;

@@ -118,3 +118,57 @@ fn random_changes_with_checkpoints_and_reopens() {
         }
     }
 }
+
+#[test]
+fn checkpoints_beside_writers_and_abandoned_ones() {
+    for seed in 0..8_u64 {
+        let mut model = std::collections::HashMap::new();
+        let mut built = Built::new(4096, 1 + seed * 30, 48 << 20);
+        let mut state = seed;
+        let mut next = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut round = 0;
+        let mut change = |built: &mut Built, model: &mut std::collections::HashMap<u32, _>| {
+            round += 1;
+            for _ in 0..100 {
+                let i = next(2000) as u32;
+                if next(10) < if round % 200 < 120 { 8 } else { 2 } {
+                    let len = [0, 8, 100, 300, 900, 1200, 9000][next(7) as usize];
+                    let is_new = model.insert(i, (round, len)).is_none();
+                    assert_eq!(built.insert(&key(i), &value(i + round, len)), is_new);
+                } else {
+                    assert_eq!(built.remove(&key(i)), model.remove(&i).is_some(), "seed {seed}");
+                }
+            }
+        };
+        for checkpoint in 0..40 {
+            change(&mut built, &mut model);
+            let frozen = model.len() as u64;
+            let abandon_at = (checkpoint % 3 == 2).then_some(checkpoint % 4);
+            let mut first = true;
+            let done = built.checkpoint_beside(abandon_at, |built| {
+                // What is changed before the first step is already after the freeze.
+                if !std::mem::take(&mut first) || seed % 2 == 0 {
+                    change(built, &mut model);
+                }
+            });
+            let report = assert_sound(&built);
+            if done {
+                assert_eq!(report.record_count, frozen, "seed {seed}, checkpoint {checkpoint}");
+            }
+        }
+        for i in 0..2000 {
+            let expected = model.get(&i).map(|&(round, len)| value(i + round, len));
+            assert_eq!(built.get(&key(i)), expected, "seed {seed}, key {i}");
+        }
+        built.checkpoint(true);
+        assert_eq!(assert_sound(&built).record_count, model.len() as u64);
+        built.reopen();
+        for i in 0..2000 {
+            let expected = model.get(&i).map(|&(round, len)| value(i + round, len));
+            assert_eq!(built.get(&key(i)), expected, "seed {seed}, key {i}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! `check`: is every page and record sound?
 
 use serde_json::json;
+use splitpoint::CheckReport;
+use splitpoint::inspect::Inspector;
 
 use crate::failure::{Answer, Context, Failure, Outcome};
 use crate::human;
@@ -15,6 +17,16 @@ pub(crate) struct Args {
     /// Print the findings and the counts as one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+impl From<&CheckReport> for Report {
+    fn from(report: &CheckReport) -> Report {
+        Report {
+            page_count: Some(report.page_count),
+            record_count: Some(report.record_count),
+            findings: report.findings.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// What was found, whether or not the file could be opened at all.
@@ -51,19 +63,22 @@ impl Args {
     fn report(&self) -> Result<Report, Failure> {
         let path = self.target.path();
         let index = match self.target.try_read() {
-            // Damage that is met while opening is what a check is for.
+            // Damage that is met while opening is what a check is for: all of it.
             Err(splitpoint::Error::Corruption(corruption)) => {
-                let findings = vec![corruption.to_string()];
-                return Ok(Report { findings, ..Report::default() });
+                let inspector = Inspector::open(path).opening(path)?;
+                let mut report = match inspector.check(|_, _| ()) {
+                    Ok(report) => Report::from(&report),
+                    Err(splitpoint::Error::Corruption(_)) => Report::default(),
+                    Err(error) => return Err(Failure::working(path, &error)),
+                };
+                if report.findings.is_empty() {
+                    report.findings.push(corruption.to_string());
+                }
+                return Ok(report);
             }
             opened => opened.opening(path)?,
         };
-        let report = index.check().working(path)?;
-        Ok(Report {
-            page_count: Some(report.page_count),
-            record_count: Some(report.record_count),
-            findings: report.findings.iter().map(ToString::to_string).collect(),
-        })
+        Ok(Report::from(&index.check().working(path)?))
     }
 
     fn summary(&self, report: &Report) -> String {

@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use crate::failure::{Answer, Failure, Outcome};
 use crate::inspect::{self, Subject};
 use crate::keys;
@@ -17,7 +15,7 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(subcommand)]
     what: What,
-    /// Print the text and the damage as one JSON object.
+    /// Print it as one JSON object.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -60,16 +58,13 @@ impl What {
 impl Args {
     /// Prints it; the answer is no if it is damaged.
     pub(crate) fn run(self) -> Outcome {
-        let view = inspect::view(&self.file, &self.what.subject()?)?;
+        let report = inspect::view(&self.file, &self.what.subject()?)?;
         let mut output = Output::new();
         if self.json {
-            output.json_pretty(&json!({ "text": view.text, "damage": view.damage }))?;
+            output.json_pretty(&inspect::to_json(&report))?;
         } else {
-            output.line(view.text.trim_end())?;
-            for damage in &view.damage {
-                output.line(format!("damaged: {damage}"))?;
-            }
+            output.line(report.to_string().trim_end())?;
         }
-        output.finish(if view.damage.is_empty() { Answer::Yes } else { Answer::No })
+        output.finish(if report.is_sound() { Answer::Yes } else { Answer::No })
     }
 }

@@ -1,0 +1,116 @@
+//! Backup: a copy of one moment while others read and write.
+//!
+//! A checkpoint is whole in the file, and its pages stay as they are while a pin is held: they are
+//! copied to their places in a new file, under another name until it is whole, durable and checked.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{Index, open};
+use crate::error::{Error, Result};
+use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
+use crate::pager::PageSet;
+use crate::storage::{OpenMode, StorageFile};
+
+/// Pages that are copied at once, if they lie one after another.
+const COPY_PAGES: u64 = 256;
+
+impl Index {
+    /// Writes a copy of the index as it is at one moment of the call, closed clean, ready to be
+    /// opened. Readers and writers go on meanwhile; what they replace stays in the file until the
+    /// copy is done. The copy is checked before it gets its name, and keeps the hash seed.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+    /// index.insert("key", "value")?;
+    /// let copy = folder.path().join("copy");
+    /// index.backup(&copy)?;
+    /// assert_eq!(splitpoint::Index::open_read_only(copy)?.len(), 1);
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] of the kind `AlreadyExists` if there is a file of that name;
+    /// [`Error::Corruption`] if the copy would not be sound; [`Error::ReadOnly`] on a read-only
+    /// handle whose file was not closed clean: open it for writing once, to recover it.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let inner = self.inner();
+        if !self.shared().read_only {
+            drop(inner.begin_write()?);
+            inner.run_checkpoint()?;
+        }
+        // The pin first: the pages of a checkpoint that is seen after it are not reused.
+        let _pin = self.shared().epoch.pin();
+        let (meta, used) = inner.last_checkpoint()?;
+        if self.shared().read_only && !meta.clean {
+            return Err(Error::ReadOnly { path: self.path().to_owned() });
+        }
+        let storage = inner.storage();
+        if storage.identity(path).is_ok() {
+            return Err(Error::io("create", path, ErrorKind::AlreadyExists.into()));
+        }
+        let partial = open::partial_name(path)?;
+        match storage.remove(&partial) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", &partial, e));
+            }
+            _ => {}
+        }
+        let copied = self.copy_to(&partial, &meta, &used);
+        if copied.is_err() {
+            // What is half made is of no use; what failed is what the caller wants to hear.
+            let _ = storage.remove(&partial);
+        }
+        copied?;
+        storage.rename(&partial, path).map_err(|e| Error::io("create", path, e))?;
+        open::sync_folder(&*storage, path)
+    }
+
+    fn copy_to(&self, partial: &Path, meta: &Meta, used: &PageSet) -> Result<()> {
+        let fail = |action| move |e| Error::io(action, partial, e);
+        let storage = self.inner().storage();
+        let file = storage.open(partial, OpenMode::CreateNew).map_err(fail("create"))?;
+        let page_size = self.shared().parameters.page_size as u64;
+        file.set_len(meta.page_count * page_size).map_err(fail("write"))?;
+        let mut page = crate::page::meta::first_page(self.shared().parameters.page_size);
+        while page < meta.page_count {
+            let count = (page..meta.page_count)
+                .take(usize::try_from(COPY_PAGES).unwrap_or(1))
+                .take_while(|&page| used.contains(page))
+                .count() as u64;
+            self.copy_pages(&*file, partial, page * page_size, count * page_size)?;
+            page += count.max(1);
+        }
+        let mut meta = Meta { clean: true, ..meta.clone() };
+        for slot in 0..META_SLOTS as u64 {
+            meta.generation += 1;
+            let offset = slot * META_SIZE as u64;
+            file.write_all_at(&meta.encode(), offset).map_err(fail("write"))?;
+        }
+        file.sync_data().map_err(fail("sync"))?;
+        let report = crate::table::check::check(&*file, partial, &meta, &mut |_, _| ())?;
+        match report
+            .findings
+            .into_iter()
+            .find(|f| f.severity == crate::table::check::Severity::Damage)
+        {
+            Some(finding) => Err(finding.into_corruption(self.path()).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn copy_pages(
+        &self,
+        target: &dyn StorageFile,
+        partial: &Path,
+        offset: u64,
+        len: u64,
+    ) -> Result<()> {
+        let mut bytes = vec![0; usize::try_from(len).expect("a few hundred pages")];
+        let read = self.shared().file.read_exact_at(&mut bytes, offset);
+        read.map_err(|e| Error::io("read", self.path(), e))?;
+        target.write_all_at(&bytes, offset).map_err(|e| Error::io("write", partial, e))
+    }
+}

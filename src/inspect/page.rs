@@ -1,0 +1,225 @@
+//! One page, by what it says of itself.
+
+use super::Inspector;
+use super::report::{Report, escape_start};
+use crate::error::{Fault, Place, Promise, Result};
+use crate::hash::hash;
+use crate::layout::Layout;
+use crate::page::bucket::{self, Slot};
+use crate::page::meta::{Meta, first_page};
+use crate::page::pointer::Pointer;
+use crate::page::record::{LargeRecord, Record};
+use crate::page::{
+    Identity, Kind, OwnedPage, View, array, check_fields, get_u32, get_u64, page_checksum, word,
+};
+use crate::table::record_hash;
+
+/// The kind that a page states.
+fn kind_of(page: &OwnedPage) -> Option<Kind> {
+    let stated = get_u32(page.bytes(), 4) & 0xff;
+    [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow]
+        .into_iter()
+        .find(|kind| *kind as u32 == stated)
+}
+
+impl Inspector {
+    /// A page by its number: its header, its words or cells and records, and what is wrong with
+    /// it. A page without a header is of a large record, or free.
+    ///
+    /// # Errors
+    /// None today: a page that the file does not have is a finding.
+    pub fn page(&self, number: u64) -> Result<Report> {
+        let mut report = Report::new(format!("page {number}"));
+        if number < first_page(self.page_size) {
+            let per_page = self.page_size / crate::page::meta::META_SIZE;
+            let first = usize::try_from(number).unwrap_or_default() * per_page;
+            report.text("kind", "meta");
+            let slots = first..(first + per_page).min(self.slots.len());
+            report.children.extend(slots.map(|slot| self.slot(slot)));
+            return Ok(report);
+        }
+        let (page, read) = self.read_page(number);
+        if report.expect(Place::Page(number), read) {
+            self.describe(&mut report, number, &page);
+        }
+        Ok(report)
+    }
+
+    /// Adds what a page says of itself, and what is wrong with that.
+    pub(super) fn describe(&self, report: &mut Report, number: u64, page: &OwnedPage) {
+        let place = Place::Page(number);
+        let (bytes, view) = (page.bytes(), page.view());
+        let stored = get_u32(bytes, 0);
+        let is_whole = page_checksum(bytes) == stored;
+        let bears_its_number = view.word(word::PAGE_NUMBER) == number;
+        let Some(kind) = kind_of(page).filter(|_| is_whole || bears_its_number) else {
+            let text = "none: a page of a large record, a free page, or a damaged one";
+            report.text("kind", text);
+            report.text("bytes", escape_start(bytes));
+            return;
+        };
+        let name = match kind {
+            Kind::Directory => "directory",
+            Kind::Bitmap => "bitmap",
+            Kind::Bucket => "bucket",
+            Kind::Overflow => "overflow",
+        };
+        let is_array = matches!(kind, Kind::Directory | Kind::Bitmap);
+        report.bits("checksum", stored.into());
+        report.text("kind", name);
+        let cell_count = crate::page::cell_count(view) as u64;
+        report.number(if is_array { "level" } else { "cell_count" }, cell_count);
+        report.number("record_count", crate::page::record_count(view) as u64);
+        report.number("page_number", view.word(word::PAGE_NUMBER));
+        report.bits("file_tag", view.word(word::FILE_TAG));
+        report.number("generation", view.word(word::GENERATION));
+        report.number("owner", view.word(word::OWNER));
+        report.number("bucket_count", view.word(word::BUCKET_COUNT));
+        report.text("next", pointer_text(view.word(word::NEXT)));
+        report.number("heap_start", crate::page::heap_start(view) as u64);
+        report.number("live_len", crate::page::live_len(view) as u64);
+        let sum = Fault::expect(Promise::PageChecksum, page_checksum(bytes).into(), stored.into());
+        report.expect(place, sum);
+        let is = Identity {
+            page_number: number,
+            file_tag: self
+                .meta
+                .as_ref()
+                .map_or(view.word(word::FILE_TAG), |meta| meta.parameters.file_tag()),
+            kind,
+            owner: view.word(word::OWNER),
+            bucket_count: view.word(word::BUCKET_COUNT),
+        };
+        report.expect(place, check_fields(bytes, is));
+        if is_array {
+            self.describe_words(report, number, kind, page);
+        } else {
+            self.describe_cells(report, number, kind, view);
+        }
+    }
+
+    fn describe_words(&self, report: &mut Report, number: u64, kind: Kind, page: &OwnedPage) {
+        let level = u8::try_from(crate::page::cell_count(page.view())).unwrap_or(u8::MAX);
+        report.expect(Place::Page(number), array::check_header(page.bytes(), level));
+        let mut words = Report::new("words");
+        for (index, value) in array::words(page.bytes()).enumerate() {
+            if value != 0 {
+                let mut entry = Report::new(format!("word {index}"));
+                if kind == Kind::Bitmap && level == 0 {
+                    entry.bits("used", value);
+                } else {
+                    entry.text("pointer", pointer_text(value));
+                }
+                words.children.push(entry);
+            }
+        }
+        report.children.push(words);
+    }
+
+    fn describe_cells(&self, report: &mut Report, number: u64, kind: Kind, view: View<'_>) {
+        let place = Place::Page(number);
+        let is_fit = report.expect(place, bucket::check_structure(view))
+            && report.expect(place, bucket::check_tidy(view));
+        if kind == Kind::Bucket {
+            report.expect(place, Fault::expect(Promise::Reserved, 0, view.word(word::NEXT)));
+        }
+        for index in 0..crate::page::cell_count(view) {
+            let Some(cell) = view.cell(index) else { break };
+            let mut part = Report::new(format!("cell {index}"));
+            part.bits("filter", (cell.header() & 0xffff).into());
+            part.number("spill", (cell.header() >> 16 & 0xff).into());
+            let of_cell = bucket::slots(view).filter(|slot| slot.place.cell == index);
+            part.children.extend(of_cell.map(|slot| self.slot_of_page(place, kind, view, slot)));
+            if !is_fit || cell.header() != 0 || !part.children.is_empty() {
+                report.children.push(part);
+            }
+        }
+    }
+
+    fn slot_of_page(&self, place: Place, kind: Kind, view: View<'_>, slot: Slot<'_>) -> Report {
+        let mut report = Report::new(format!("slot {}", slot.place.lane));
+        report.bits("tag", slot.tag.into());
+        report.number("offset", slot.offset as u64);
+        let Some(record) = slot.record else {
+            let fault = Fault::new(Promise::RecordBounds, view.len() as u64, slot.offset as u64);
+            report.find(place, fault);
+            return report;
+        };
+        match &record {
+            Record::Inline { key, value } => {
+                report.text("key", escape_start(key));
+                report.text("value", escape_start(value));
+            }
+            Record::Large(large) => self.describe_large(&mut report, large),
+        }
+        if let Some(meta) = &self.meta {
+            check_home(&mut report, place, kind, view, (slot, &record), meta);
+        }
+        report
+    }
+
+    /// The fields of a large record, with its key and the start of its value.
+    pub(super) fn describe_large(&self, report: &mut Report, large: &LargeRecord) {
+        /// Of the value, the bytes that are read.
+        const VALUE_READ: usize = 64;
+        report.number("key_len", large.key_len.into());
+        report.number("value_len", large.value_len.into());
+        report.bits("hash", large.hash);
+        report.number("page", large.page.into());
+        report.bits("checksum", large.checksum.into());
+        let place = Place::Page(large.page.into());
+        let offset = u64::from(large.page) * self.page_size as u64;
+        if offset.saturating_add(large.len()) > self.file_len {
+            let end = u64::from(large.page) + large.page_count(self.page_size);
+            report.find(place, Fault::new(Promise::PageRange, self.page_limit(), end));
+        }
+        let key_len = usize::from(large.key_len);
+        let shown = VALUE_READ.min(usize::try_from(large.value_len).unwrap_or(VALUE_READ));
+        let bytes = self.read_up_to(offset, key_len + shown);
+        let (key, value) = bytes.split_at_checked(key_len).unwrap_or((&bytes, &[]));
+        report.text("key", escape_start(key));
+        report.text("value_start", escape_start(value));
+        if let Some(meta) = &self.meta {
+            let expected = hash(key, meta.parameters.hash_seed);
+            report.expect(place, Fault::expect(Promise::RecordPlace, expected, large.hash));
+        }
+    }
+}
+
+/// I5, as far as a page by itself can tell.
+fn check_home(
+    report: &mut Report,
+    place: Place,
+    kind: Kind,
+    view: View<'_>,
+    (slot, record): (Slot<'_>, &Record<'_>),
+    meta: &Meta,
+) {
+    let hash = record_hash(record, meta.parameters.hash_seed);
+    let layout = Layout { bucket_count: view.word(word::BUCKET_COUNT) };
+    let bucket = layout.bucket_of(hash);
+    let owner = if kind == Kind::Bucket { bucket } else { Layout::run_of(bucket) };
+    let stated = view.word(word::OWNER);
+    report.expect(place, Fault::expect(Promise::RecordBucket, owner, stated));
+    if crate::page::cell_count(view) > 0 && !bucket::is_reachable(view, slot.place, slot.tag, hash)
+    {
+        let tag = bucket::tag(hash).into();
+        report.find(place, Fault::new(Promise::RecordPlace, tag, slot.tag.into()));
+    }
+}
+
+/// A pointer's word in words.
+pub(super) fn pointer_text(pointer: u64) -> String {
+    match Pointer::decode(pointer) {
+        Pointer::Empty => "none".into(),
+        Pointer::Unchecked { page, checksum } if page <= u64::from(u32::MAX) => {
+            format!("page {page}, checksum {checksum:#x}")
+        }
+        _ => format!("{pointer:#x}, which is no pointer of a file"),
+    }
+}
+
+/// The next page that a page's header points to.
+pub(super) fn next_of(page: &OwnedPage) -> u64 {
+    get_u64(page.bytes(), 8 * word::NEXT)
+}

@@ -1,0 +1,165 @@
+//! Faults that the campaigns found, each as a small test that opens with its story.
+#![expect(clippy::unwrap_used, reason = "a test: whatever goes wrong must end it")]
+
+use splitpoint::simulation::{CallKind, Choice, Fate, Fault, FaultPlan, SimulatedDisk};
+use splitpoint::{Access, Error, Index, Options, Severity};
+
+const PATH: &str = "/index";
+
+fn options(disk: &SimulatedDisk) -> Options {
+    Options::new().storage(disk).manual()
+}
+
+/// The number of the `nth` call of that kind, when `run` is run on a new disk, after `prepare`.
+fn call_of(
+    kind: CallKind,
+    nth: usize,
+    prepare: impl Fn(&SimulatedDisk) -> Index,
+    run: impl Fn(&Index),
+) -> usize {
+    let disk = SimulatedDisk::new(1);
+    let index = prepare(&disk);
+    let from = disk.call_count();
+    run(&index);
+    let kinds = disk.call_kinds();
+    let mut of_kind = (from..kinds.len()).filter(|call| kinds.get(*call) == Some(&kind));
+    of_kind.nth(nth).unwrap()
+}
+
+/// Ends the handle without letting it do anything more to the disk.
+fn kill(disk: &SimulatedDisk, index: Index) {
+    disk.fail(FaultPlan::from(Fault::InputOutput, 0));
+    drop(index);
+    disk.heal();
+}
+
+fn new(disk: &SimulatedDisk) -> Index {
+    options(disk).open(PATH).unwrap()
+}
+
+/// The first write of a handle makes the log. When writing its first segment failed, the half-made
+/// segment stayed under its name, and every later write failed with "already exists": the handle
+/// neither worked nor refused.
+#[test]
+fn a_log_that_cannot_be_begun_is_refused_or_tried_again() {
+    let insert = |index: &Index| assert!(index.insert("key", "value").unwrap());
+    for (fault, works) in [(Fault::InputOutput, false), (Fault::StorageFull, true)] {
+        for nth in 0..2 {
+            let call = call_of(CallKind::Write, nth, new, insert);
+            let disk = SimulatedDisk::new(1);
+            let index = new(&disk);
+            disk.fail(FaultPlan::from(fault, call));
+            index.insert("key", "value").unwrap_err();
+            disk.heal();
+            match index.insert("key", "value") {
+                Ok(new) => assert!(new && works),
+                Err(Error::Refused { .. }) => assert!(!works),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
+/// With immediate durability `len` was one commit behind: it was noted when a commit was appended,
+/// and not again when it became visible.
+#[test]
+fn len_counts_what_readers_see() {
+    let index = new(&SimulatedDisk::new(1));
+    for number in 1..4 {
+        index.insert(format!("key {number}"), "value").unwrap();
+        assert_eq!(index.len(), number);
+    }
+    index.remove("key 1").unwrap();
+    assert_eq!(index.len(), 2);
+}
+
+/// The power was cut while the first write after a clean close announced the log. The file was
+/// sound, but check called the torn old meta page damage, since a clean file was held to have four
+/// whole ones.
+#[test]
+fn a_meta_page_torn_in_the_first_write_is_no_damage() {
+    let insert = |index: &Index| assert!(index.insert("key", "value").unwrap());
+    let announced = call_of(CallKind::Write, 2, new, insert);
+    let disk = SimulatedDisk::new(1);
+    let index = new(&disk);
+    insert(&index);
+    let torn = Choice { name_changes: 0, fates: vec![Fate::Garbage(4)], rest: Fate::Absent };
+    let image = disk.crash_at(announced + 1, &torn);
+    let disk = SimulatedDisk::from_image(&image, 2);
+    let report = new(&disk).check().unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert!(report.findings.iter().all(|finding| finding.severity == Severity::Notice));
+}
+
+/// Growing the file noted the new length before it was mapped. When the map failed, the next growth
+/// found the file long enough, and records in the new pages were reported as damage.
+#[test]
+fn a_file_that_grew_and_was_not_mapped_is_mapped_later() {
+    let large = vec![7; 20_000];
+    let insert = |index: &Index| assert!(index.insert("large", vec![7; 20_000]).unwrap());
+    let call = call_of(CallKind::Map, 0, new, insert);
+    let disk = SimulatedDisk::new(1);
+    let index = new(&disk);
+    disk.fail(FaultPlan::once(Fault::InputOutput, call));
+    index.insert("large", &large).unwrap_err();
+    index.insert("large", &large).unwrap();
+    assert_eq!(index.get("large").unwrap().unwrap(), large);
+}
+
+/// A close wrote the meta page that says that there is no log, and its sync failed. The next open in
+/// the same boot saw it in the cache, trusted it, and removed the log. Then the power was cut: the
+/// meta page before came back, its log was gone, and so was every commit since the checkpoint.
+#[test]
+fn a_clean_meta_page_in_the_cache_only_is_no_reason_to_remove_the_log() {
+    let prepare = |disk: &SimulatedDisk| {
+        let index = new(disk);
+        index.insert("key", "value").unwrap();
+        index.checkpoint().unwrap();
+        index
+    };
+    let mut failed = 0;
+    for nth in 0..4 {
+        let call = call_of(CallKind::SyncData, nth.min(2), prepare, |index| index.close().unwrap());
+        let disk = SimulatedDisk::new(1);
+        let index = prepare(&disk);
+        disk.fail(FaultPlan::once(Fault::FailedSync, call));
+        failed += usize::from(index.close().is_err());
+        kill(&disk, index);
+        kill(&disk, new(&disk));
+        let image = disk.crash_at(disk.call_count(), &Choice::nothing());
+        let index = new(&SimulatedDisk::from_image(&image, 2));
+        assert_eq!(index.get("key").unwrap().unwrap(), b"value");
+    }
+    assert!(failed > 0);
+}
+
+/// A large record's key stands in its value pages. Applying an overwrite looked for the key once
+/// more; a read that failed then made it a new record beside the old one.
+#[test]
+fn a_key_that_cannot_be_read_at_apply_is_not_inserted_twice() {
+    let prepare = |disk: &SimulatedDisk| {
+        let index = options(disk).access(Access::Pread).open(PATH).unwrap();
+        index.insert("key", vec![1; 6_000]).unwrap();
+        index
+    };
+    let overwrite = |index: &Index| index.insert("key", vec![2; 7_000]);
+    for kind in [CallKind::Read, CallKind::Stat] {
+        for nth in 0..8 {
+            let disk = SimulatedDisk::new(1);
+            let index = prepare(&disk);
+            let from = disk.call_count();
+            overwrite(&index).unwrap();
+            let kinds = disk.call_kinds();
+            let mut calls = (from..kinds.len()).filter(|call| kinds.get(*call) == Some(&kind));
+            let Some(call) = calls.nth(nth) else { break };
+            let disk = SimulatedDisk::new(1);
+            let index = prepare(&disk);
+            disk.fail(FaultPlan::once(Fault::InputOutput, call));
+            let overwritten = overwrite(&index).is_ok();
+            assert_eq!(index.len(), 1);
+            assert_eq!(index.iter().unwrap().count(), 1);
+            let value = index.get("key").unwrap().unwrap();
+            assert_eq!(value.len(), if overwritten { 7_000 } else { 6_000 });
+        }
+    }
+}
