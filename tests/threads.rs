@@ -298,7 +298,9 @@ fn readers_run_on_while_clones_close_and_drop() {
     for round in 0..20_u64 {
         let index = options(false).open(&path).unwrap();
         let mut batch = Batch::new();
-        (0..500).for_each(|n| drop(batch.insert(key(0, n), value(round + 1, n)).len()));
+        for n in 0..500 {
+            batch.insert(key(0, n), value(round + 1, n));
+        }
         index.commit(batch).unwrap();
         std::thread::scope(|scope| {
             for seed in 0..3 {

@@ -281,7 +281,9 @@ fn closures(table: &mut Table) {
         let (disk, index) = open();
         let before = image(&disk);
         let panicking = std::panic::AssertUnwindSafe(|| {
-            let _ = index.update("key", |_| -> Option<Vec<u8>> { std::panic::panic_any(7_u8) });
+            let _ = index.update("key", |_| -> Option<Vec<u8>> {
+                std::panic::resume_unwind(Box::new(7_u8))
+            });
         });
         let panic = std::panic::catch_unwind(panicking).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&7_u8), "the panic goes on as it was");

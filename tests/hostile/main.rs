@@ -27,10 +27,10 @@ mod watch;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, child, what, path] = arguments.as_slice() {
-        if child == "--child" {
-            return users::child_main(what, path.as_ref());
-        }
+    if let [_, child, what, path] = arguments.as_slice()
+        && child == "--child"
+    {
+        return users::child_main(what, path.as_ref());
     }
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     watch::start();
