@@ -353,6 +353,8 @@ impl Recovery {
     /// Redoes the log and begins a new one; the checkpoint that makes it count comes after.
     fn recover(&mut self) -> Result<()> {
         let shared = self.writer.table.shared().clone();
+        // A log that is missing, another file's or damaged is an error before anything is written.
+        log::read(&self.writer.files, self.start, &mut |_, payload| self.writer.check(payload))?;
         if let (Some(persisted), false) =
             (&mut self.writer.persisted, mutant(Mutant::FreeByUndurableMeta))
         {

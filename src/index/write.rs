@@ -287,6 +287,7 @@ impl Index {
     ) -> Result<bool> {
         let key = key.as_ref();
         check_key(self.shared(), key)?;
+        new.map_or(Ok(()), |new| check_value(self.shared(), new))?;
         let mut writer = self.inner().begin_write()?;
         let is_expected = writer.with_newest(key, |value| value == expected)?;
         let operation = match new {

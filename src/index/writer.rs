@@ -319,27 +319,48 @@ impl Writer {
         }
     }
 
-    /// Applies a commit that recovery read from the log.
-    pub(super) fn redo(&mut self, payload: &[u8]) -> Result<()> {
+    /// Whether a commit that recovery read from the log can be redone, as far as it tells itself.
+    pub(super) fn check(&self, payload: &[u8]) -> Result<()> {
+        self.decode(payload, |_| ())
+    }
+
+    /// What no caller could commit: the log is to blame, not a caller.
+    fn check_sizes(&self, operation: Operation<'_>) -> std::result::Result<(), Fault> {
+        let (key, value) = match operation {
+            Operation::Insert { key, value } => (key, Some(value)),
+            Operation::Remove { key } => (key, None),
+            Operation::SetMetadata { .. } => return Ok(()),
+        };
+        let parameters = self.table.shared().parameters;
+        for (size, bytes) in [(parameters.key_size, Some(key)), (parameters.value_size, value)] {
+            if let (Some(size), Some(bytes)) = (size, bytes) {
+                Fault::expect(Promise::RecordSize, size as u64, bytes.len() as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn decode<'p>(&self, payload: &'p [u8], mut each: impl FnMut(Operation<'p>)) -> Result<()> {
         let mut rest = payload;
-        let mut operations = Vec::new();
         while !rest.is_empty() {
-            let (operation, after) = Operation::decode(rest)
+            let decoded = Operation::decode(rest);
+            let (operation, after) = decoded
+                .and_then(|decoded| self.check_sizes(decoded.0).map(|()| decoded))
                 .map_err(|fault| fault.at(&self.files.path, crate::Place::File))?;
-            operations.push(operation);
+            each(operation);
             rest = after;
         }
+        Ok(())
+    }
+
+    /// Applies a commit that recovery read from the log.
+    pub(super) fn redo(&mut self, payload: &[u8]) -> Result<()> {
+        let mut operations = Vec::new();
+        self.decode(payload, |operation| operations.push(operation))?;
         let mut steps = Vec::new();
         if let Err(error) = self.prepare(&operations, &mut steps) {
             self.forget(&steps);
-            return Err(match error {
-                // What no caller could commit: the log says so, not a caller.
-                Error::KeySize { len, expected } | Error::ValueSize { len, expected } => {
-                    Fault::new(Promise::RecordSize, expected, len)
-                        .at(&self.files.path, crate::Place::File)
-                }
-                other => other,
-            });
+            return Err(error);
         }
         for (operation, step) in operations.into_iter().zip(&steps) {
             self.apply(operation, step);

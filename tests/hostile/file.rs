@@ -8,6 +8,7 @@ pub(crate) const BUCKET_COUNT: usize = 136;
 pub(crate) const BUCKET_ROOT: usize = 144;
 pub(crate) const RUN_ROOT: usize = 152;
 pub(crate) const BITMAP_ROOT: usize = 192;
+pub(crate) const LOG_SEGMENT: usize = 216;
 /// Bytes of a meta page, and of a page of the sample.
 pub(crate) const PAGE: usize = 4096;
 /// Bytes of a page's header, and of a cell.
@@ -18,6 +19,13 @@ pub(crate) const NEXT: usize = 48;
 /// A data file.
 #[derive(Clone)]
 pub(crate) struct File(pub(crate) Vec<u8>);
+
+/// The checksum of bytes that follow others with the checksum `before`.
+pub(crate) fn crc(before: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.update(bytes);
+    hasher.finalize()
+}
 
 /// The page number in a pointer.
 pub(crate) fn page_of(pointer: u64) -> usize {

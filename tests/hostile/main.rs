@@ -12,21 +12,34 @@
     reason = "a test: whatever goes wrong must end it"
 )]
 
+mod arguments;
 mod examine;
 mod file;
+mod logs;
 mod memory;
 mod meta;
 mod pages;
+mod paths;
 mod sample;
 mod table;
+mod users;
 mod watch;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, child, what, path] = arguments.as_slice()
+        && child == "--child"
+    {
+        return users::child_main(what, path.as_ref());
+    }
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     watch::start();
     let mut table = table::Table::new(only);
     meta::run(&mut table);
     pages::run(&mut table);
+    logs::run(&mut table);
+    paths::run(&mut table);
+    arguments::run(&mut table);
     println!("hostile inputs: {}", table.passed);
     if table.skipped > 0 {
         println!("skipped on this machine: {}", table.skipped);

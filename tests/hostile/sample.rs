@@ -3,11 +3,11 @@
 use splitpoint::simulation::{Rng, SimulatedDisk};
 use splitpoint::{Index, Options};
 
-use crate::file::File;
+use crate::file::{File, LOG_SEGMENT};
 
 /// Where the data file is on the simulated disk, and its name in a folder.
 pub(crate) const PATH: &str = "/data";
-/// The only segment of the log of the sample that was not closed.
+/// Of the simulated disk and of the hash.
 pub(crate) const SEED: u64 = 7;
 
 /// A data file and the segments of its log, by name.
@@ -79,17 +79,22 @@ impl Sample {
         take(&disk, keys)
     }
 
-    /// Killed while it was open: a data file and a log with 40 commits that are not in it.
+    /// Killed while it was open: a data file and a log with 25 commits that are not in it.
     pub(crate) fn killed() -> Sample {
         let disk = SimulatedDisk::new(SEED);
-        let index = options(&disk).open(PATH).unwrap();
+        let index = options(&disk).small_budgets(1 << 20, 1 << 24).open(PATH).unwrap();
         let mut keys = fill(&index);
         index.checkpoint().unwrap();
-        for n in 0..40 {
+        for n in 0..25 {
             keys.push(key(100_000 + n));
             index.insert(key(100_000 + n), vec![1; 50 * n]).unwrap();
         }
-        take(&disk, keys)
+        let mut sample = take(&disk, keys);
+        // Without what recycling keeps ready.
+        let first = sample.data.get(sample.data.meta() + LOG_SEGMENT);
+        sample.log.retain(|(name, _)| *name == format!("data-wal-{first:016x}"));
+        assert_eq!(sample.log.len(), 1);
+        sample
     }
 
     /// The files in a folder.

@@ -28,7 +28,7 @@ pub(crate) enum Expect {
 
 impl Expect {
     /// Whether it is so.
-    fn holds(self, seen: &Seen, records: usize) -> bool {
+    pub(crate) fn holds(self, seen: &Seen, records: usize) -> bool {
         let both = |matches: &dyn Fn(&Error) -> bool| {
             [&seen.open, &seen.write].into_iter().all(|e| e.as_ref().is_some_and(matches))
         };

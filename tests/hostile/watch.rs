@@ -11,11 +11,11 @@ pub(crate) fn start() {
     std::thread::spawn(|| {
         loop {
             std::thread::sleep(Duration::from_millis(500));
-            if let Some((name, since)) = &*ROW.lock().unwrap() {
-                if since.elapsed() > PATIENCE {
-                    println!("{name} ... FAILED: still running after {PATIENCE:?}");
-                    std::process::exit(1);
-                }
+            if let Some((name, since)) = &*ROW.lock().unwrap()
+                && since.elapsed() > PATIENCE
+            {
+                println!("{name} ... FAILED: still running after {PATIENCE:?}");
+                std::process::exit(1);
             }
         }
     });

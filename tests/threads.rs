@@ -1,0 +1,326 @@
+//! Many threads on one index, on real files: what a reader may see, key by key.
+//!
+//! Each writer owns its keys and writes rising counters. A reader notes what was acknowledged
+//! before it looks, and must find that or something newer, and never something older than it has
+//! seen before; a key that is there throughout is never missed. Meanwhile checkpoints run and the
+//! table grows and shrinks. `SPLITPOINT_SECONDS` makes each run longer than its usual 2 seconds.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test: whatever goes wrong must end it"
+)]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use splitpoint::simulation::Rng;
+use splitpoint::{Access, Batch, Durability, Index, Options, Verify};
+
+const WRITERS: usize = 3;
+const READERS: usize = 3;
+const KEYS: usize = 400;
+
+fn patience() -> Duration {
+    let seconds = std::env::var("SPLITPOINT_SECONDS").map_or(2, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
+
+fn key(writer: usize, n: usize) -> Vec<u8> {
+    format!("writer {writer} key {n}").into_bytes()
+}
+
+/// A counter and bytes that follow from it, of a length that changes: records move.
+fn value(counter: u64, n: usize) -> Vec<u8> {
+    let len = match n % 50 {
+        0 => 5_000 + counter as usize % 3_000,
+        _ => 8 + (counter as usize * 7 + n) % 120,
+    };
+    counter.to_le_bytes().iter().copied().cycle().take(len).collect()
+}
+
+fn counter_of(bytes: &[u8]) -> u64 {
+    let counter = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let whole = bytes.chunks(8).all(|part| *part == counter.to_le_bytes()[..part.len()]);
+    assert!(whole, "a torn value: {:?}", bytes.escape_ascii().to_string());
+    counter
+}
+
+/// For each key of each writer, the counter that is acknowledged.
+struct Acknowledged(Vec<Vec<AtomicU64>>);
+
+struct Run<'r> {
+    index: &'r Index,
+    acknowledged: &'r Acknowledged,
+    stop: &'r AtomicBool,
+    immediate: bool,
+}
+
+impl Run<'_> {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn writes(&self, writer: usize) -> u64 {
+        let mut rng = Rng::new(writer as u64);
+        let mut counter = 1_u64;
+        while self.goes_on() {
+            counter += 1;
+            let first = rng.below(KEYS);
+            let some: Vec<usize> = match rng.below(3) {
+                0 => (first..KEYS.min(first + 20)).collect(),
+                _ => vec![first],
+            };
+            match some.as_slice() {
+                [n] if counter.is_multiple_of(2) => {
+                    assert!(!self.index.insert(key(writer, *n), value(counter, *n)).unwrap());
+                }
+                [n] => {
+                    let change = |old: Option<&[u8]>| {
+                        assert!(counter_of(old.unwrap()) < counter);
+                        Some(value(counter, *n))
+                    };
+                    assert!(self.index.update(key(writer, *n), change).unwrap());
+                }
+                _ => {
+                    let mut batch = Batch::new();
+                    for &n in &some {
+                        batch.insert(key(writer, n), value(counter, n));
+                    }
+                    self.index.commit(batch).unwrap();
+                }
+            }
+            for n in some {
+                self.acknowledged.0[writer][n].store(counter, Ordering::SeqCst);
+            }
+        }
+        counter
+    }
+
+    fn reads(&self, seed: u64) -> u64 {
+        let mut rng = Rng::new(seed);
+        let mut seen = vec![vec![0; KEYS]; WRITERS];
+        let mut held = Vec::new();
+        let mut count = 0;
+        while self.goes_on() {
+            let (writer, n) = (rng.below(WRITERS), rng.below(KEYS - 8));
+            let before = |n: usize| self.acknowledged.0[writer][n].load(Ordering::SeqCst);
+            let mut check = |n: usize, least: u64, found: Option<&[u8]>| {
+                let found = found.unwrap_or_else(|| panic!("missed key {n} of writer {writer}"));
+                let counter = counter_of(found);
+                assert!(counter >= least, "key {n} of {writer}: {counter} after {least}");
+                assert!(counter >= seen[writer][n], "key {n} of {writer} went back to {counter}");
+                seen[writer][n] = counter;
+            };
+            count += 1;
+            if rng.below(4) == 0 {
+                let least: Vec<u64> = (n..n + 8).map(before).collect();
+                let keys: Vec<Vec<u8>> = (n..n + 8).map(|n| key(writer, n)).collect();
+                let found =
+                    self.index.get_many_with(&keys, |i, found| check(n + i, least[i], found));
+                found.unwrap();
+                continue;
+            }
+            let least = before(n);
+            let found = self.index.get(key(writer, n)).unwrap();
+            check(n, least, found.as_deref());
+            if rng.below(50) == 0 {
+                let found = found.unwrap();
+                held.push((found.to_vec(), found));
+            }
+            // Values that were held keep their bytes, whatever was written since.
+            if held.len() > 40 {
+                let (copy, value) = held.swap_remove(rng.below(40));
+                assert_eq!(*copy, *value);
+            }
+            assert!(self.index.get(format!("absent {n}")).unwrap().is_none());
+        }
+        assert!(held.iter().all(|(copy, value)| **copy == **value));
+        count
+    }
+
+    /// Grows and shrinks the table beside the writers, and scans it.
+    fn resizes(&self) -> u64 {
+        let mut rounds = 0;
+        while self.goes_on() {
+            for (from, insert) in [(0, true), (0, false)] {
+                for chunk in (from..3_000_usize).collect::<Vec<_>>().chunks(250) {
+                    let mut batch = Batch::new();
+                    for n in chunk {
+                        match insert {
+                            true => batch.insert(format!("ballast {n}"), [7; 90]),
+                            false => batch.remove(format!("ballast {n}")),
+                        };
+                    }
+                    self.index.commit(batch).unwrap();
+                }
+                if !insert {
+                    self.index.checkpoint().unwrap();
+                }
+                let found = self.index.iter().unwrap().map(Result::unwrap);
+                let owned = found.filter(|(key, _)| key.starts_with(b"writer")).count();
+                assert_eq!(owned, WRITERS * KEYS, "a scan yields what is there throughout once");
+            }
+            rounds += 1;
+        }
+        rounds
+    }
+}
+
+fn options(immediate: bool) -> Options {
+    let durability = match immediate {
+        true => Durability::Immediate,
+        false => Durability::Background(Duration::from_millis(5)),
+    };
+    Options::new().durability(durability).small_budgets(1 << 20, 1 << 20)
+}
+
+fn run(immediate: bool, options: &Options, path: &Path) {
+    let index = options.clone().open(path).unwrap();
+    let mut first = Batch::new();
+    for (writer, n) in (0..WRITERS).flat_map(|w| (0..KEYS).map(move |n| (w, n))) {
+        first.insert(key(writer, n), value(1, n));
+    }
+    index.commit(first).unwrap();
+    index.sync().unwrap();
+    let of_writer = |_| (0..KEYS).map(|_| AtomicU64::new(1)).collect();
+    let acknowledged = Acknowledged((0..WRITERS).map(of_writer).collect());
+    let stop = AtomicBool::new(false);
+    let run = Run { index: &index, acknowledged: &acknowledged, stop: &stop, immediate };
+    let started = Instant::now();
+    let counts = std::thread::scope(|scope| {
+        /// Lets the others end when one of them panics.
+        struct Ends<'s>(&'s AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        let (run, stop) = (&run, &stop);
+        let guarded = |what: &dyn Fn() -> u64| {
+            let _ends = Ends(stop);
+            what()
+        };
+        let writers: Vec<_> =
+            (0..WRITERS).map(|w| scope.spawn(move || guarded(&|| run.writes(w)))).collect();
+        let readers: Vec<_> =
+            (0..READERS).map(|r| scope.spawn(move || guarded(&|| run.reads(r as u64)))).collect();
+        let resizer = scope.spawn(move || guarded(&|| run.resizes()));
+        while started.elapsed() < patience() && run.goes_on() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Relaxed);
+        let sum = |threads: Vec<std::thread::ScopedJoinHandle<'_, u64>>| -> u64 {
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        };
+        (sum(writers), sum(readers), resizer.join().unwrap())
+    });
+    let stats = index.stats().unwrap();
+    println!(
+        "threads: immediate {}, {} commits, {} lookups, {} tides, {} checkpoints",
+        run.immediate, counts.0, counts.1, counts.2, stats.checkpoint_count
+    );
+    assert!(stats.checkpoint_count > 0);
+    let report = index.check().unwrap();
+    assert!(report.is_sound(), "{report}");
+    index.close().unwrap();
+    let index = options.clone().open(path).unwrap();
+    for (writer, n) in (0..WRITERS).flat_map(|w| (0..KEYS).map(move |n| (w, n))) {
+        let last = acknowledged.0[writer][n].load(Ordering::SeqCst);
+        assert_eq!(counter_of(&index.get(key(writer, n)).unwrap().unwrap()), last);
+    }
+    index.close().unwrap();
+}
+
+#[test]
+fn readers_never_go_back_when_commits_are_immediate() {
+    let folder = tempfile::tempdir().unwrap();
+    run(true, &options(true), &folder.path().join("index"));
+}
+
+#[test]
+fn readers_never_go_back_when_commits_are_in_the_background() {
+    let folder = tempfile::tempdir().unwrap();
+    run(false, &options(false), &folder.path().join("index"));
+}
+
+#[test]
+fn readers_never_go_back_without_a_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(false).access(Access::Pread).verify(Verify::Always);
+    run(false, &options, &folder.path().join("index"));
+}
+
+#[test]
+fn many_handles_open_and_close_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let path = folder.path().join(format!("index {}", thread % 4));
+            scope.spawn(move || {
+                let wait = Duration::from_secs(60);
+                while started.elapsed() < patience() {
+                    let index = options(false).wait_for_lock(wait).open(&path).unwrap();
+                    let add = |old: Option<&[u8]>| {
+                        let old = old.map_or(0, |old| u64::from_le_bytes(old.try_into().unwrap()));
+                        Some((old + 1).to_le_bytes().to_vec())
+                    };
+                    index.update("opens", add).unwrap();
+                    index.update(format!("of {thread}"), add).unwrap();
+                    // Closed, or dropped.
+                    if thread % 2 == 0 {
+                        index.close().unwrap();
+                    }
+                }
+            });
+        }
+    });
+    for n in 0..4 {
+        let index = Index::open(folder.path().join(format!("index {n}"))).unwrap();
+        let count = |key: String| {
+            let value = index.get(key).unwrap().unwrap();
+            u64::from_le_bytes((*value).try_into().unwrap())
+        };
+        let sum = count(format!("of {n}")) + count(format!("of {}", n + 4));
+        assert_eq!(count("opens".into()), sum, "no update is lost between handles");
+        assert!(index.check().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn readers_run_on_while_clones_close_and_drop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    for round in 0..20_u64 {
+        let index = options(false).open(&path).unwrap();
+        let mut batch = Batch::new();
+        for n in 0..500 {
+            batch.insert(key(0, n), value(round + 1, n));
+        }
+        index.commit(batch).unwrap();
+        std::thread::scope(|scope| {
+            for seed in 0..3 {
+                let index = index.clone();
+                scope.spawn(move || {
+                    let mut rng = Rng::new(seed);
+                    for _ in 0..20_000 {
+                        let n = rng.below(500);
+                        match index.get(key(0, n)) {
+                            Ok(found) => assert_eq!(counter_of(&found.unwrap()), round + 1),
+                            Err(splitpoint::Error::Closed) => return,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(round));
+            if round % 2 == 0 { index.close().unwrap() } else { drop(index) }
+        });
+    }
+    let index = Index::open(&path).unwrap();
+    assert_eq!((index.len(), index.check().unwrap().is_sound()), (500, true));
+}
