@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Inner;
+use crate::error::Error;
 
 /// What the threads are asked to do.
 #[derive(Debug, Default)]
@@ -118,7 +119,14 @@ fn checkpoint_loop(inner: &Weak<Inner>, requested: Requested) {
     let take = |requests: &mut Requests| std::mem::take(&mut requests.checkpoint).then_some(());
     while requested.next(take).is_some() {
         let Some(inner) = inner.upgrade() else { break };
-        let result = inner.run_checkpoint();
+        let run = std::panic::AssertUnwindSafe(|| inner.run_checkpoint());
+        let result = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+            // Writers that wait for this thread must hear that it will not come.
+            let panicked = std::io::Error::other("a panic in a checkpoint");
+            let error = Error::io("write", &inner.shared.path, panicked);
+            inner.shared.refuse(&error);
+            Err(error)
+        });
         inner.note_checkpoint_result(result);
     }
 }

@@ -145,6 +145,8 @@ impl Inner {
                 while self.step_job(&mut job)? {}
             }
         }
+        let _job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = self.writer();
         let page_count = self.last_meta.lock().unwrap_or_else(PoisonError::into_inner).page_count;
         self.shared.shorten(page_count)
     }

@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) state: Published<State>,
     map: Published<Map>,
     space: Arc<Mutex<Space>>,
+    /// Held while the file's length and its map change.
+    resizing: Mutex<()>,
     /// Bytes that the file has, set beyond its last page so that growing it is rare.
     file_len: AtomicU64,
     /// Large records that a read-only open redid from the log: it writes nothing.
@@ -289,7 +291,8 @@ impl Shared {
     /// to a page, hence before a pointer to it is published.
     fn ensure_len(&self, page_count: u64) -> Result<()> {
         let needed = page_count * self.parameters.page_size as u64;
-        let _space = self.space();
+        // Not the space's lock: replacing the map may run retirements, which take it.
+        let _resizing = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
         if needed <= self.file_len() {
             return Ok(());
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::persisted::{Moving, Persisted, bucket_count_max};
 use super::space::PageSet;
@@ -192,6 +192,7 @@ pub(crate) fn open(
         state: Published::new(Arc::new(placeholder)),
         map: Published::new(Arc::new(map)),
         space: Arc::new(Mutex::new(Space::new(PageSet::default()))),
+        resizing: Mutex::default(),
         file_len: AtomicU64::new(len),
         redone_values: Mutex::default(),
         refused: OnceLock::new(),
@@ -400,10 +401,11 @@ impl Nodes for Reader<'_, '_> {
 }
 
 impl Shared {
-    /// Cuts off what the file has beyond the pages that anyone may still look at.
+    /// Cuts off what the file has beyond the pages that anyone may still look at. The caller sees
+    /// to it that no page is taken meanwhile: it holds the writer's lock and no checkpoint runs.
     pub(crate) fn shorten(&self, page_count: u64) -> Result<()> {
-        let space = self.space();
-        let pages = page_count.max(space.taken().end());
+        let _resizing = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = page_count.max(self.space().taken().end());
         let len = (pages * self.parameters.page_size as u64).max((META_SIZE * META_SLOTS) as u64);
         if len >= self.file_len() {
             return Ok(());
