@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: whatever goes wrong must end it")]
 
 use splitpoint::simulation::{CallKind, Choice, Fate, Fault, FaultPlan, SimulatedDisk};
-use splitpoint::{Access, Error, Index, Options, Severity};
+use splitpoint::{Access, Durability, Error, Index, Options, Severity};
 
 const PATH: &str = "/index";
 
@@ -161,5 +161,40 @@ fn a_key_that_cannot_be_read_at_apply_is_not_inserted_twice() {
             let value = index.get("key").unwrap().unwrap();
             assert_eq!(value.len(), if overwritten { 7_000 } else { 6_000 });
         }
+    }
+}
+
+/// A writer that had passed the check for a closed index and waited for the writer's lock could
+/// commit after the last checkpoint of `close` was frozen: it was acknowledged, and then its log
+/// was removed. Now `close` shuts the door behind the lock before it freezes.
+#[test]
+fn a_commit_beside_close_is_whole_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..60_u32 {
+        let path = folder.path().join(format!("index {round}"));
+        // Small budgets, so that writers wait for a checkpoint after they have looked whether the
+        // index is closed.
+        let background = Durability::Background(std::time::Duration::from_millis(1));
+        let options = Options::new().durability(background).small_budgets(16 << 10, 16 << 10);
+        let index = options.open(&path).unwrap();
+        let acknowledged: Vec<Vec<u32>> = std::thread::scope(|scope| {
+            let write = |thread: u32| {
+                let index = &index;
+                move || {
+                    let numbers = (0..).map(|i| thread << 24 | i);
+                    numbers.take_while(|n| index.insert(n.to_le_bytes(), "").is_ok()).collect()
+                }
+            };
+            let writers: Vec<_> = (0..3).map(|thread| scope.spawn(write(thread))).collect();
+            std::thread::sleep(std::time::Duration::from_micros(200 * u64::from(round % 16)));
+            index.close().unwrap();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        drop(index);
+        let index = splitpoint::Index::open(&path).unwrap();
+        for n in acknowledged.into_iter().flatten() {
+            assert!(index.contains_key(n.to_le_bytes()).unwrap(), "round {round}: lost {n:#x}");
+        }
+        index.close().unwrap();
     }
 }

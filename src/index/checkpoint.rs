@@ -38,12 +38,14 @@ impl Inner {
     }
 
     /// Begins a checkpoint; `false` if there is nothing to write or one is on its way.
+    #[cfg(feature = "simulation")]
     pub(super) fn begin_checkpoint(&self) -> Result<bool> {
         let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
         if job.is_some() { Ok(false) } else { self.begin_job(&mut job, false) }
     }
 
     /// Does a step of the checkpoint that was begun; `false` if there is none.
+    #[cfg(feature = "simulation")]
     pub(super) fn step_checkpoint(&self) -> Result<bool> {
         let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
         self.step_job(&mut job)

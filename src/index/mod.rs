@@ -146,10 +146,11 @@ impl Inner {
     }
 
     fn close_file(&self) -> Result<()> {
+        // Before the last checkpoint: a writer that comes after it would find its log removed.
+        self.writer().closed = true;
         self.shared.check_not_refused()?;
         self.checkpoint_and_compact(true)?;
         let mut writer = self.writer();
-        writer.closed = true;
         match writer.log.take() {
             Some(log) => log.remove_all(),
             None => Ok(()),

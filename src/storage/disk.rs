@@ -28,6 +28,7 @@ pub(crate) struct DiskFile {
 
 impl DiskFile {
     /// Takes over a file that is open already.
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn of_file(file: File) -> io::Result<DiskFile> {
         let identity = identity_of(&file.metadata()?, Path::new(""));
         Ok(DiskFile { file, held: Mutex::new(None), identity })

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
+#[cfg(any(test, feature = "simulation"))]
 use std::sync::atomic::AtomicU64;
 
 use memmap2::MmapOptions;
@@ -26,6 +27,7 @@ use crate::page::View;
 pub(crate) struct Map {
     start: NonNull<u8>,
     len: usize,
+    #[cfg_attr(not(feature = "simulation"), expect(dead_code, reason = "it is only kept alive"))]
     owner: Arc<dyn Any + Send + Sync>,
 }
 
