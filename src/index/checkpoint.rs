@@ -20,8 +20,8 @@ pub(super) struct Job {
     started: Instant,
 }
 
-/// The file may be longer than its live pages by this many percent, or by this many pages.
-const SLACK_PERCENT: u64 = 3;
+/// The file may be longer than its live pages by this many percent: the promise is three.
+const SLACK_PERCENT: u64 = 1;
 /// Passes over the file's tail before a checkpoint that was asked for gives up moving it down.
 const COMPACTION_PASSES: usize = 16;
 
