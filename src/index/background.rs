@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Inner;
 use crate::error::Error;
@@ -14,8 +14,8 @@ use crate::error::Error;
 /// What the threads are asked to do.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// Sync what is appended, this long after now at the latest.
-    sync_within: Option<Duration>,
+    /// Sync what is appended by then.
+    sync_by: Option<Instant>,
     checkpoint: bool,
     stop: bool,
 }
@@ -34,17 +34,21 @@ impl Inner {
                 .spawn(move || run(&inner, requested))
                 .ok()
         };
-        let threads: Vec<JoinHandle<()>> =
-            [spawn("splitpoint-sync", sync_loop), spawn("splitpoint-checkpoint", checkpoint_loop)]
-                .into_iter()
-                .flatten()
-                .collect();
+        let spawned =
+            [spawn("splitpoint-sync", sync_loop), spawn("splitpoint-checkpoint", checkpoint_loop)];
+        if spawned.iter().any(Option::is_none) {
+            self.lacks_threads.store(true, Ordering::Relaxed);
+        }
+        let threads: Vec<JoinHandle<()>> = spawned.into_iter().flatten().collect();
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(threads);
     }
 
     pub(super) fn ask_for_sync(&self, within: Duration) {
         let (requests, changed) = &*self.requests;
-        requests.lock().unwrap_or_else(PoisonError::into_inner).sync_within = Some(within);
+        let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+        // An interval beyond the end of time asks for nothing.
+        let by = Instant::now().checked_add(within);
+        requests.sync_by = [requests.sync_by, by].into_iter().flatten().min();
         changed.notify_all();
     }
 
@@ -63,12 +67,9 @@ impl Inner {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
             threads.drain(..).collect()
         };
-        let current = std::thread::current().id();
         for thread in threads {
-            if thread.thread().id() != current {
-                // A thread that panicked has left the index refusing writes; nothing to add.
-                let _ = thread.join();
-            }
+            // A thread that panicked has left the index refusing writes; nothing to add.
+            let _ = thread.join();
         }
     }
 }
@@ -79,35 +80,46 @@ struct Requested {
 }
 
 impl Requested {
-    /// Waits until `take` finds something to do; `None` at the end.
-    fn next<T>(&self, mut take: impl FnMut(&mut Requests) -> Option<T>) -> Option<T> {
+    /// Waits until `take` finds something to do, looking again by the moment that it names at the
+    /// latest; `None` at the end.
+    fn next(&self, mut take: impl FnMut(&mut Requests) -> Wait) -> Option<()> {
         let (requests, changed) = &*self.requests;
         let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if requests.stop {
                 return None;
             }
-            if let Some(found) = take(&mut requests) {
-                return Some(found);
-            }
-            requests = changed.wait(requests).unwrap_or_else(PoisonError::into_inner);
+            requests = match take(&mut requests) {
+                Wait::Over => return Some(()),
+                Wait::ForChange => changed.wait(requests).unwrap_or_else(PoisonError::into_inner),
+                Wait::AtMost(patience) => {
+                    let waited = changed.wait_timeout(requests, patience);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
-    }
-
-    /// Waits; `false` if the end came first.
-    fn sleep(&self, patience: Duration) -> bool {
-        let (requests, changed) = &*self.requests;
-        let requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = changed.wait_timeout_while(requests, patience, |requests| !requests.stop);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
     }
 }
 
+/// How long a thread waits.
+enum Wait {
+    Over,
+    AtMost(Duration),
+    ForChange,
+}
+
 fn sync_loop(inner: &Weak<Inner>, requested: Requested) {
-    while let Some(within) = requested.next(|requests| requests.sync_within.take()) {
-        if !requested.sleep(within) {
-            break;
-        }
+    let take = |requests: &mut Requests| match requests.sync_by {
+        None => Wait::ForChange,
+        Some(by) => match by.checked_duration_since(Instant::now()) {
+            Some(patience) if !patience.is_zero() => Wait::AtMost(patience),
+            _ => {
+                requests.sync_by = None;
+                Wait::Over
+            }
+        },
+    };
+    while requested.next(take).is_some() {
         let Some(inner) = inner.upgrade() else { break };
         let newest = inner.writer().newest_lsn();
         // A failure has made the index refuse writes: the next writer hears of it.
@@ -116,7 +128,10 @@ fn sync_loop(inner: &Weak<Inner>, requested: Requested) {
 }
 
 fn checkpoint_loop(inner: &Weak<Inner>, requested: Requested) {
-    let take = |requests: &mut Requests| std::mem::take(&mut requests.checkpoint).then_some(());
+    let take = |requests: &mut Requests| match std::mem::take(&mut requests.checkpoint) {
+        true => Wait::Over,
+        false => Wait::ForChange,
+    };
     while requested.next(take).is_some() {
         let Some(inner) = inner.upgrade() else { break };
         let run = std::panic::AssertUnwindSafe(|| inner.run_checkpoint());

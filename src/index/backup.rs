@@ -10,10 +10,25 @@ use super::{Index, open};
 use crate::error::{Error, Result};
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
 use crate::pager::PageSet;
-use crate::storage::{OpenMode, StorageFile};
+use crate::storage::{LockKind, OpenMode, Storage, StorageFile};
 
 /// Pages that are copied at once, if they lie one after another.
 const COPY_PAGES: u64 = 256;
+
+/// A backup that was interrupted is made anew; a file that is anything else is nobody's to remove.
+fn remove_leftover(storage: &dyn Storage, partial: &Path) -> Result<()> {
+    let file = match storage.open(partial, OpenMode::ReadWrite) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|e| Error::io("open", partial, e))?,
+    };
+    match file.try_lock(LockKind::Exclusive) {
+        Ok(true) => {}
+        Ok(false) => return Err(Error::Locked { path: partial.to_owned() }),
+        Err(e) => return Err(Error::io("lock", partial, e)),
+    }
+    open::check_leftover(storage, &*file, partial)?;
+    storage.remove(partial).map_err(|e| Error::io("remove", partial, e))
+}
 
 impl Index {
     /// Writes a copy of the index as it is at one moment of the call, closed clean, ready to be
@@ -52,12 +67,7 @@ impl Index {
             return Err(Error::io("create", path, ErrorKind::AlreadyExists.into()));
         }
         let partial = open::partial_name(path)?;
-        match storage.remove(&partial) {
-            Err(e) if e.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", &partial, e));
-            }
-            _ => {}
-        }
+        remove_leftover(&*storage, &partial)?;
         let copied = self.copy_to(&partial, &meta, &used);
         if copied.is_err() {
             // What is half made is of no use; what failed is what the caller wants to hear.
@@ -72,6 +82,7 @@ impl Index {
         let fail = |action| move |e| Error::io(action, partial, e);
         let storage = self.inner().storage();
         let file = storage.open(partial, OpenMode::CreateNew).map_err(fail("create"))?;
+        file.try_lock(LockKind::Exclusive).map_err(fail("lock"))?;
         let page_size = self.shared().parameters.page_size as u64;
         file.set_len(meta.page_count * page_size).map_err(fail("write"))?;
         let mut page = crate::page::meta::first_page(self.shared().parameters.page_size);

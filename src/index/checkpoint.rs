@@ -1,6 +1,7 @@
 //! Running checkpoints: freeze under the writer's lock, write without it, install under it.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Inner;
@@ -28,7 +29,7 @@ const COMPACTION_PASSES: usize = 16;
 impl Inner {
     /// A whole checkpoint. Nothing happens if nothing has changed.
     pub(super) fn run_checkpoint(&self) -> Result<()> {
-        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job = self.job();
         // One that was begun step by step is finished first.
         while self.step_job(&mut job)? {}
         if self.begin_job(&mut job, false)? {
@@ -40,21 +41,21 @@ impl Inner {
     /// Begins a checkpoint; `false` if there is nothing to write or one is on its way.
     #[cfg(feature = "simulation")]
     pub(super) fn begin_checkpoint(&self) -> Result<bool> {
-        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job = self.job();
         if job.is_some() { Ok(false) } else { self.begin_job(&mut job, false) }
     }
 
     /// Does a step of the checkpoint that was begun; `false` if there is none.
     #[cfg(feature = "simulation")]
     pub(super) fn step_checkpoint(&self) -> Result<bool> {
-        let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job = self.job();
         self.step_job(&mut job)
     }
 
     fn begin_job(&self, job: &mut Option<Job>, clean: bool) -> Result<bool> {
-        self.shared.check_not_refused()?;
         let lead = self.lead();
         let mut writer = self.writer();
+        self.check_may_write()?;
         self.freeze(&lead, &mut writer, clean, job)
     }
 
@@ -89,7 +90,13 @@ impl Inner {
         if !job.written {
             match job.checkpoint.step() {
                 Ok(Progress::More) => return Ok(true),
-                Ok(Progress::Done) => job.written = true,
+                Ok(Progress::Done) => {
+                    job.written = true;
+                    // Before the pages of the checkpoint before it can be given out again: a check
+                    // that pins from now on walks this one.
+                    *self.last_meta.lock().unwrap_or_else(PoisonError::into_inner) =
+                        job.checkpoint.meta().clone();
+                }
                 Err(error) => {
                     let job = slot.take();
                     return Err(self.checkpoint_failed(job, error));
@@ -104,15 +111,14 @@ impl Inner {
         self.counters.note_checkpoint(job.started.elapsed(), job.checkpoint.written_len());
         let segment = job.checkpoint.log().segment;
         if let Some(job) = slot.take() {
-            *self.last_meta.lock().unwrap_or_else(PoisonError::into_inner) =
-                job.checkpoint.meta().clone();
             writer.persisted = Some(job.checkpoint.into_persisted());
         }
-        let recycled = writer.log.as_mut().map_or(Ok(()), |log| log.recycle_before(segment));
+        // A segment that cannot be removed is litter, which the next open removes.
+        let _ = writer.log.as_mut().map_or(Ok(()), |log| log.recycle_before(segment));
         self.note_pressure(&writer);
         drop(writer);
         self.checkpoint_done.notify_all();
-        recycled.map(|()| false)
+        Ok(false)
     }
 
     fn checkpoint_failed(&self, job: Option<Job>, error: Error) -> Error {
@@ -134,28 +140,37 @@ impl Inner {
     pub(super) fn checkpoint_and_compact(&self, clean: bool) -> Result<()> {
         self.settle()?;
         self.run_checkpoint()?;
+        let mut page_count = u64::MAX;
         for _ in 0..COMPACTION_PASSES {
             // What the last checkpoint freed is free for the next one only.
-            if !self.move_tail_down()? {
+            if !self.move_tail_down(&mut page_count)? {
                 break;
             }
             self.run_checkpoint()?;
         }
         if clean {
-            let mut job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut job = self.job();
             if self.begin_job(&mut job, true)? {
                 while self.step_job(&mut job)? {}
             }
         }
-        let _job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let _job = self.job();
         let _writer = self.writer();
         let page_count = self.last_meta.lock().unwrap_or_else(PoisonError::into_inner).page_count;
         self.shared.shorten(page_count)
     }
 
+    /// Under the writer's lock: after a panic there, or once the file is closed, nothing more is
+    /// written.
+    fn check_may_write(&self) -> Result<()> {
+        self.shared.check_not_refused()?;
+        if self.is_released.load(Ordering::SeqCst) { Err(Error::Closed) } else { Ok(()) }
+    }
+
     fn settle(&self) -> Result<()> {
         let lead = self.lead();
         let mut writer = self.writer();
+        self.check_may_write()?;
         self.sync_locked(&lead, &mut writer)?;
         drop(lead);
         if writer.table.wants_settling() {
@@ -167,12 +182,14 @@ impl Inner {
 
     /// Makes pages at the file's end changed, so that the next checkpoint writes them lower down.
     /// `false` if there is nothing to gain.
-    fn move_tail_down(&self) -> Result<bool> {
+    fn move_tail_down(&self, page_count: &mut u64) -> Result<bool> {
         let mut writer = self.writer();
+        self.check_may_write()?;
         let Some(persisted) = &writer.persisted else { return Ok(false) };
         let live = persisted.live_page_count();
         let goal = live + live * SLACK_PERCENT / 100;
-        if persisted.page_count() <= goal.max(live + 2) {
+        let before = std::mem::replace(page_count, persisted.page_count());
+        if *page_count <= goal.max(live + 2) || *page_count >= before {
             return Ok(false);
         }
         writer.ensure_log()?;

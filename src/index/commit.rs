@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Inner;
 use super::writer::Writer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Lsn;
 use crate::mutant::{Mutant, mutant};
 
@@ -18,6 +18,9 @@ use crate::mutant::{Mutant, mutant};
 pub(super) struct Group {
     pub(super) durable: Lsn,
     pub(super) led: bool,
+    /// Checkpoints that wait for the lead: they go before those who want to sync, who would else
+    /// take it again and again.
+    pub(super) waiting: u32,
 }
 
 /// The right to sync the log, and the duty to wake those who wait.
@@ -46,7 +49,7 @@ impl Inner {
             }
             // A failed sync is never tried again (C6).
             self.shared.check_not_refused()?;
-            if !group.led {
+            if !group.led && group.waiting == 0 {
                 group.led = true;
                 drop(group);
                 let lead = Lead { inner: self };
@@ -60,9 +63,11 @@ impl Inner {
     /// Waits for the lead.
     pub(super) fn lead(&self) -> Lead<'_> {
         let mut group = self.group();
+        group.waiting += 1;
         while group.led {
             group = self.group_changed.wait(group).unwrap_or_else(PoisonError::into_inner);
         }
+        group.waiting -= 1;
         group.led = true;
         Lead { inner: self }
     }
@@ -70,9 +75,11 @@ impl Inner {
     fn sync_as(&self, _lead: &Lead<'_>) -> Result<()> {
         let (ticket, newest) = {
             let mut writer = self.writer();
+            // A panic under the lock is noticed when it is taken.
+            self.shared.check_not_refused()?;
             let newest = writer.newest_lsn();
-            writer.sync_is_due = false;
-            let Some(log) = &mut writer.log else { return Ok(()) };
+            writer.sync_due_within = None;
+            let Some(log) = &mut writer.log else { return Err(Error::Closed) };
             (self.or_refuse(log.write(true))?, newest)
         };
         let Some(ticket) = ticket else {
@@ -92,7 +99,7 @@ impl Inner {
     /// Syncs the log under the writer's lock and applies all of it.
     pub(super) fn sync_locked(&self, _lead: &Lead<'_>, writer: &mut Writer) -> Result<()> {
         let newest = writer.newest_lsn();
-        writer.sync_is_due = false;
+        writer.sync_due_within = None;
         let Some(log) = &mut writer.log else { return Ok(()) };
         let ticket = self.or_refuse(log.write(true))?;
         if let (Some(ticket), false) = (ticket, mutant(Mutant::Steal)) {

@@ -98,6 +98,10 @@ struct Inner {
     requests: Arc<SharedRequests>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     threads_started: AtomicBool,
+    /// The file is closed, and may be another's by now.
+    is_released: AtomicBool,
+    /// A thread could not be started: its work is done in the calls that need it.
+    lacks_threads: AtomicBool,
     /// Of the newest state that readers see.
     record_count: AtomicU64,
 }
@@ -112,6 +116,18 @@ impl Inner {
         })
     }
 
+    /// The checkpoint that is on its way, if any.
+    fn job(&self) -> MutexGuard<'_, Option<Job>> {
+        self.job.lock().unwrap_or_else(|poisoned| {
+            // A step that panicked is half done, and must not be done again.
+            let panicked = std::io::Error::other("a panic in a checkpoint");
+            self.shared.refuse(&Error::io("write", &self.shared.path, panicked));
+            let mut job = PoisonError::into_inner(poisoned);
+            *job = None;
+            job
+        })
+    }
+
     fn check_open(&self) -> Result<()> {
         self.shared.check_open()
     }
@@ -123,7 +139,7 @@ impl Inner {
     /// The last checkpoint's meta page and the pages that it reaches.
     fn last_checkpoint(&self) -> Result<(Meta, crate::pager::PageSet)> {
         // A checkpoint on its way has them; it is not kept waiting by anything but a backup.
-        let _job = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let _job = self.job();
         let writer = self.writer();
         let persisted = writer.persisted.as_ref().ok_or(Error::Closed)?;
         Ok((persisted.meta().clone(), persisted.used().clone()))
@@ -139,6 +155,10 @@ impl Inner {
         }
         self.stop_threads();
         let closed = if self.shared.read_only { Ok(()) } else { self.close_file() };
+        {
+            let _writer = self.writer();
+            self.is_released.store(true, Ordering::SeqCst);
+        }
         // A value that is still held looks at the file: the lock stays until it is dropped.
         let file = self.shared.file.clone();
         self.shared.epoch.retire(0, move || file.unlock());
@@ -287,18 +307,21 @@ impl Index {
     /// The user's own metadata: schema, version, stream offset. Empty unless it was set.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Reentrant`] inside an update closure of the same index.
     pub fn metadata(&self) -> Result<Vec<u8>> {
         self.check_open()?;
+        self.inner().check_not_updating()?;
         Ok(self.inner().writer().table.pager.metadata.clone())
     }
 
     /// Numbers about the index.
     ///
     /// # Errors
-    /// [`Error::Closed`]; [`Error::Io`] if the file's size cannot be asked for.
+    /// [`Error::Closed`]; [`Error::Io`] if the file's size cannot be asked for;
+    /// [`Error::Reentrant`] inside an update closure of the same index.
     pub fn stats(&self) -> Result<Stats> {
         self.check_open()?;
+        self.inner().check_not_updating()?;
         let inner = self.inner();
         let (counts, moved_page_count, dirty_len, log_len) = {
             let writer = inner.writer();
@@ -380,7 +403,7 @@ impl Index {
             return Ok(report);
         }
         // A checkpoint may have been writing the meta page that was read: once more without.
-        let _job = inner.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let _job = inner.job();
         run()
     }
 

@@ -84,6 +84,8 @@ fn finish(options: &Options, writer: Writer) -> Result<Index> {
         requests: Arc::default(),
         threads: Mutex::default(),
         threads_started: AtomicBool::new(false),
+        is_released: AtomicBool::new(false),
+        lacks_threads: AtomicBool::new(false),
         record_count: AtomicU64::new(record_count),
     };
     Ok(Index { handle: Arc::new(Handle { inner: Arc::new(inner) }) })
@@ -109,7 +111,8 @@ impl Inner {
 /// Finds or creates the file and locks it.
 fn open_file(options: &Options, path: &Path) -> Result<(Arc<dyn StorageFile>, PathBuf)> {
     let storage = &*options.storage;
-    let deadline = Instant::now() + options.wait_for_lock;
+    // Without a deadline if it is beyond the end of time.
+    let deadline = Instant::now().checked_add(options.wait_for_lock);
     let (mode, kind) = match options.read_only {
         true => (OpenMode::Read, LockKind::Shared),
         false => (OpenMode::ReadWrite, LockKind::Exclusive),
@@ -174,11 +177,16 @@ fn is_still(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> Resul
     }
 }
 
-fn lock(file: &dyn StorageFile, path: &Path, kind: LockKind, deadline: Instant) -> Result<()> {
+fn lock(
+    file: &dyn StorageFile,
+    path: &Path,
+    kind: LockKind,
+    deadline: Option<Instant>,
+) -> Result<()> {
     loop {
         match file.try_lock(kind) {
             Ok(true) => return Ok(()),
-            Ok(false) if Instant::now() < deadline => {
+            Ok(false) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             Ok(false) => return Err(Error::Locked { path: path.to_owned() }),
@@ -198,9 +206,13 @@ fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What an interrupted creation left is taken over. Anything else of that name is somebody's: a
+/// What an interrupted creation or backup left is taken over. Anything else of that name is somebody's: a
 /// link, a file of a length that no creation leaves, an index that was written to.
-fn check_leftover(storage: &dyn Storage, file: &dyn StorageFile, new: &Path) -> Result<()> {
+pub(super) fn check_leftover(
+    storage: &dyn Storage,
+    file: &dyn StorageFile,
+    new: &Path,
+) -> Result<()> {
     /// Generations that a creation writes.
     const CREATED: u64 = 2;
     let fail = |e| Error::io("read", new, e);
@@ -224,7 +236,7 @@ fn new_name(folder: &Path, new: &Path) -> PathBuf {
 /// Makes an empty index under another name, whole and durable, then gives it its name. A crash
 /// leaves at most the other name, which the next creation takes over. `false` if somebody else
 /// was faster.
-fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
+fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<bool> {
     let storage = &*options.storage;
     let new = partial_name(path)?;
     refuse_dangling(storage, path)?;
@@ -260,12 +272,12 @@ fn create(options: &Options, path: &Path, deadline: Instant) -> Result<bool> {
     sync_folder(storage, path).map(|()| true)
 }
 
-/// The name of a file that is not whole yet.
+/// The name of a file that is not whole yet: one that nobody gives to a file of another kind.
 pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
     let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
     let name = path.file_name().ok_or_else(|| Error::io("create", path, nameless()))?;
     let mut name = name.to_owned();
-    name.push("-new");
+    name.push(".splitpoint-new");
     Ok(path.with_file_name(name))
 }
 

@@ -41,6 +41,10 @@ impl Inner {
         self.updating.load(Ordering::SeqCst) == thread_number()
     }
 
+    pub(super) fn check_not_updating(&self) -> Result<()> {
+        if self.is_updating() { Err(Error::Reentrant) } else { Ok(()) }
+    }
+
     /// The writer, for a change. Waits while a budget is spent.
     pub(super) fn begin_write(&self) -> Result<MutexGuard<'_, Writer>> {
         if self.is_updating() {
@@ -63,7 +67,7 @@ impl Inner {
 
     /// Waits for a checkpoint, or runs it.
     fn relieve(&self) -> Result<()> {
-        if self.manual {
+        if self.manual || self.lacks_threads.load(Ordering::Relaxed) {
             return self.run_checkpoint();
         }
         let mut pressure = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,13 +148,19 @@ impl Inner {
                 self.wait_durable(lsn)
             }
             Durability::Background(within) => {
-                let ask = !std::mem::replace(&mut writer.sync_is_due, true);
+                let ask = writer.sync_due_within.is_none_or(|due| within < due);
+                if ask {
+                    writer.sync_due_within = Some(within);
+                }
                 drop(writer);
                 if ask {
                     self.start_threads();
                     self.ask_for_sync(within);
                 }
-                Ok(())
+                match self.lacks_threads.load(Ordering::Relaxed) {
+                    true => self.wait_durable(lsn),
+                    false => Ok(()),
+                }
             }
         }
     }
@@ -195,7 +205,7 @@ impl Index {
         if !writer.with_newest(key, |value| value.is_some())? {
             return self.nothing_to_do(writer, key).map(|()| false);
         }
-        let committed = self.commit_one(&mut writer, Operation::Remove { key })?;
+        let committed = self.inner().commit_locked(&mut writer, &[Operation::Remove { key }])?;
         self.inner().acknowledge(writer, committed.lsn, self.inner().durability)?;
         Ok(true)
     }

@@ -39,8 +39,8 @@ pub(super) struct Writer {
     pending_keys: HashMap<Vec<u8>, PendingKey>,
     prepared: Vec<Step>,
     pub(super) closed: bool,
-    /// Whether the thread that syncs knows that there is something to sync.
-    pub(super) sync_is_due: bool,
+    /// How soon the thread that syncs was asked to, if there is something to sync.
+    pub(super) sync_due_within: Option<std::time::Duration>,
 }
 
 /// A commit that is in the log and not yet in the table.
@@ -76,7 +76,7 @@ pub(super) enum Apply {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Committed {
     pub(super) lsn: Lsn,
-    /// Whether the last operation found its key there.
+    /// Whether the last operation found its key there, if it was applied.
     pub(super) key_was_there: bool,
 }
 
@@ -101,7 +101,7 @@ impl Writer {
             pending_keys: HashMap::new(),
             prepared: Vec::new(),
             closed: false,
-            sync_is_due: false,
+            sync_due_within: None,
         }
     }
 
@@ -175,12 +175,9 @@ impl Writer {
         self.ensure_log()?;
         let mut steps = std::mem::take(&mut self.prepared);
         steps.clear();
-        let appended = self.prepare(operations, &mut steps).and_then(|key_was_there| {
-            let lsn = self.append(operations)?;
-            Ok(Committed { lsn, key_was_there })
-        });
+        let appended = self.prepare(operations, &mut steps).and_then(|()| self.append(operations));
         let mut committed = match appended {
-            Ok(committed) => committed,
+            Ok(lsn) => Committed { lsn, key_was_there: false },
             Err(error) => {
                 self.forget(&steps);
                 return Err(error);
@@ -198,15 +195,8 @@ impl Writer {
         Ok(committed)
     }
 
-    fn prepare(&mut self, operations: &[Operation<'_>], steps: &mut Vec<Step>) -> Result<bool> {
+    fn prepare(&mut self, operations: &[Operation<'_>], steps: &mut Vec<Step>) -> Result<()> {
         let seed = self.table.shared().parameters.hash_seed;
-        // For a single operation the answer is known before the commit is applied.
-        let key_was_there = match operations {
-            [Operation::Insert { key, .. } | Operation::Remove { key }] => {
-                !self.pending.is_empty() && self.with_newest(key, |value| value.is_some())?
-            }
-            _ => false,
-        };
         /// Operations whose pages are on their way to the cache while one is prepared.
         const AHEAD: usize = 8;
         for (i, operation) in operations.iter().enumerate() {
@@ -230,7 +220,7 @@ impl Writer {
                 }
             });
         }
-        Ok(key_was_there)
+        Ok(())
     }
 
     fn append(&mut self, operations: &[Operation<'_>]) -> Result<Lsn> {

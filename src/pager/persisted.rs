@@ -56,7 +56,7 @@ impl Persisted {
         self.meta.page_count
     }
 
-    /// Pages that are not free, and the ones that the directory's size asks for.
+    /// Pages that are not free.
     pub(crate) fn live_page_count(&self) -> u64 {
         self.used.len()
     }

@@ -35,6 +35,22 @@ impl Deref for ValueBytes<'_> {
 }
 
 impl Shared {
+    /// Whether a large record begins with this key. Its checksum is the affair of who reads on.
+    pub(crate) fn large_key_is(
+        &self,
+        pin: &Pin<'_>,
+        large: &LargeRecord,
+        key: &[u8],
+    ) -> Result<bool> {
+        if self.access == Access::Mapped && !self.read_only {
+            let offset = self.offset_of(large.page.into());
+            let found = self.map.load(pin).bytes(offset, key.len());
+            return Ok(found == Some(key));
+        }
+        let bytes = self.large_bytes(pin, large)?;
+        Ok(bytes.get(..key.len()) == Some(key))
+    }
+
     /// Reads a large record and checks it.
     pub(crate) fn large_bytes<'p>(
         &'p self,

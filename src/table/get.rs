@@ -98,7 +98,7 @@ fn is_current(shared: &Shared, pin: &Pin<'_>, state: &State, splitpoint: u64, ha
 
 /// Whether two words of one entry lead to the same page: a reader may have noted in between that
 /// it is checked.
-fn same_page(now: u64, before: u64) -> bool {
+pub(super) fn same_page(now: u64, before: u64) -> bool {
     use crate::page::pointer::Pointer;
     if now == before {
         return true;

@@ -113,12 +113,7 @@ impl Table {
         while self.is_shrinkable() {
             let state = self.pager.state();
             if state.next.is_none() {
-                let used_len = self.used_len();
-                let wanted = (used_len * 100).div_ceil(self.payload() * SHRUNK_FILL);
-                let layout = Layout::new(wanted);
-                if layout.bucket_count >= state.current.layout.bucket_count {
-                    return Ok(());
-                }
+                let Some(layout) = self.shrunk() else { return Ok(()) };
                 self.start_sweep(layout);
             }
             self.move_run()?;
@@ -134,7 +129,14 @@ impl Table {
 
     /// Whether [`Table::settle`] has something to do.
     pub(crate) fn wants_settling(&self) -> bool {
-        self.is_shrinkable()
+        self.is_shrinkable() && (self.pager.state().next.is_some() || self.shrunk().is_some())
+    }
+
+    /// The layout that suits what the table holds, if it is smaller.
+    fn shrunk(&self) -> Option<Layout> {
+        let wanted = (self.used_len() * 100).div_ceil(self.payload() * SHRUNK_FILL);
+        let layout = Layout::new(wanted);
+        (layout.bucket_count < self.pager.state().current.layout.bucket_count).then_some(layout)
     }
 
     fn move_run(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! anyone, and goes on through resizes, checkpoints and restarts. Records with equal hashes are
 //! always yielded together. A key that is present throughout is yielded exactly once.
 
+use super::get::same_page;
 use super::record_hash;
 use crate::error::{Fault, Place, Result};
 use crate::layout::Layout;
@@ -37,7 +38,8 @@ pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Op
         // As for a miss: it counts if nothing has moved meanwhile.
         if std::ptr::eq(now, state)
             && splitpoint == splitpoint_now
-            && words == (side.load(Which::Buckets, bucket), side.load(Which::Runs, run))
+            && same_page(side.load(Which::Buckets, bucket), words.0)
+            && same_page(side.load(Which::Runs, run), words.1)
         {
             return Ok((entries, end));
         }
@@ -84,7 +86,7 @@ fn collect(
             word = page.next();
         }
     }
-    // An update may have been seen in both its places: the first is the newer.
+    // An update may have been seen in both its places: either will do, it is not acknowledged yet.
     entries.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     entries.dedup_by(|later, earlier| later.1 == earlier.1);
     Ok(entries)

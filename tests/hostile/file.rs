@@ -170,7 +170,8 @@ impl File {
             return old;
         }
         let next = self.get(at + NEXT);
-        if page_of(next) * PAGE != at {
+        // Neither a circle nor a meta page is followed.
+        if page_of(next) * PAGE != at && page_of(next) >= 4 {
             let next = self.seal_chain(next, depth - 1);
             self.put(at + NEXT, next);
         }

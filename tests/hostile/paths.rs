@@ -241,30 +241,30 @@ fn creations(table: &mut Table) {
     let creates = |folder: &Path, right: &dyn Fn(&Error) -> bool| {
         let before = look(folder);
         match Index::open(folder.join("data")) {
-            Err(error) if right(&error) => named(&error, "data-new")?,
+            Err(error) if right(&error) => named(&error, "data.splitpoint-new")?,
             other => return Err(format!("{other:?}")),
         }
         if before == look(folder) { Ok(()) } else { Err("changed".to_owned()) }
     };
     table.checked("path", "an index under the name that a creation uses", || {
         let folder = folder();
-        sample(folder.path(), "data-new");
+        sample(folder.path(), "data.splitpoint-new");
         creates(folder.path(), &exists())
     });
     table.checked("path", "a text under the name that a creation uses", || {
         let folder = folder();
-        std::fs::write(folder.path().join("data-new"), "precious").unwrap();
+        std::fs::write(folder.path().join("data.splitpoint-new"), "precious").unwrap();
         creates(folder.path(), &exists())
     });
     table.checked("path", "a link under the name that a creation uses", || {
         let folder = folder();
         std::fs::write(folder.path().join("victim"), vec![1; 4096]).unwrap();
-        symlink(folder.path().join("victim"), folder.path().join("data-new")).unwrap();
+        symlink(folder.path().join("victim"), folder.path().join("data.splitpoint-new")).unwrap();
         creates(folder.path(), &exists())
     });
     table.checked("path", "a folder under the name that a creation uses", || {
         let folder = folder();
-        std::fs::create_dir(folder.path().join("data-new")).unwrap();
+        std::fs::create_dir(folder.path().join("data.splitpoint-new")).unwrap();
         let path = folder.path().join("data");
         let result = Index::open(&path);
         assert!(!path.exists());
@@ -273,7 +273,7 @@ fn creations(table: &mut Table) {
     for len in [0, 4096, 16_384] {
         table.checked("path", &format!("leftovers of a creation, {len} bytes"), || {
             let folder = folder();
-            std::fs::write(folder.path().join("data-new"), vec![0xee; len]).unwrap();
+            std::fs::write(folder.path().join("data.splitpoint-new"), vec![0xee; len]).unwrap();
             sample(folder.path(), "data");
             assert_eq!(look(folder.path()).len(), 1, "{:?}", look(folder.path()));
             Ok(())
