@@ -112,7 +112,8 @@ fn bend_meta(data: &mut [u8], rng: &mut Rng, count: usize) {
     let field = at + 40 + 8 * rng.below(25);
     let old = get(data, field);
     let other = get(data, at + ROOTS[rng.below(ROOTS.len())]);
-    let values = [0, 1, 2, count as u64, u64::MAX, old + 1, old.wrapping_sub(1), old / 2, other];
+    let values =
+        [0, 1, 2, count as u64, u64::MAX, old.wrapping_add(1), old.wrapping_sub(1), old / 2, other];
     put(data, field, &values[rng.below(values.len())].to_le_bytes());
 }
 

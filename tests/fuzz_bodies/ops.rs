@@ -20,6 +20,7 @@ struct Run {
     metadata: Vec<u8>,
     later: bool,
     page_size: usize,
+    copies: usize,
 }
 
 /// Runs the operations that the bytes say.
@@ -74,7 +75,7 @@ impl Run {
             .access(bytes.of(&[Access::Pread, Access::Mapped]));
         let index = options.clone().page_size(page_size).open("/ops").expect("a new index");
         let (model, metadata) = (HashMap::new(), Vec::new());
-        Run { disk, options, index: Some(index), model, metadata, later, page_size }
+        Run { disk, options, index: Some(index), model, metadata, later, page_size, copies: 0 }
     }
 
     fn index(&self) -> &Index {
@@ -198,8 +199,9 @@ impl Run {
         assert_eq!(seen, self.model.len(), "a scan yields each record once");
     }
 
-    fn backup(&self) {
-        let path = format!("/copy {}", self.disk.call_count());
+    fn backup(&mut self) {
+        self.copies += 1;
+        let path = format!("/copy {}", self.copies);
         self.index().backup(&path).expect("backup");
         let copy = self.options.clone().read_only(true).open(&path).expect("the copy opens");
         self.verify(&copy);
