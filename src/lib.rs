@@ -43,6 +43,9 @@ mod checksum;
 mod error;
 #[cfg(test)]
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod index;
 pub mod inspect;

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["pager"],
     &["table"],
     &["index", "inspect"],
+    &["fuzzing"],
 ];
 
 /// The files with `unsafe` code. Each opens with the proof that it is sound.

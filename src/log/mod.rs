@@ -29,6 +29,8 @@
 //!   or below what a later record carries is damage to acknowledged data, not a torn tail.
 //! - L5 After a failed write or sync nothing more is written or synced (C6, F7).
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod read;
 mod reader;
 mod record;
@@ -134,7 +136,7 @@ impl LogFiles {
     }
 
     /// The path of the segment of that number.
-    fn segment_path(&self, number: u64) -> PathBuf {
+    pub(crate) fn segment_path(&self, number: u64) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(segment::name_suffix(number));
         self.dir().join(name)
