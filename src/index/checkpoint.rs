@@ -189,7 +189,8 @@ impl Inner {
         let live = persisted.live_page_count();
         let goal = live + live * SLACK_PERCENT / 100;
         let before = std::mem::replace(page_count, persisted.page_count());
-        if *page_count <= goal.max(live + 2) || *page_count >= before {
+        let has_shrunk = *page_count < before;
+        if *page_count <= goal.max(live + 2) {
             return Ok(false);
         }
         writer.ensure_log()?;
@@ -197,8 +198,10 @@ impl Inner {
         let writer = &mut *writer;
         let Some(persisted) = &mut writer.persisted else { return Ok(false) };
         persisted.move_nodes_from(goal);
-        writer.table.move_pages_from(goal, usize::try_from(budget).unwrap_or(usize::MAX))?;
-        Ok(true)
+        let limit = usize::try_from(budget).unwrap_or(usize::MAX);
+        let moved = writer.table.move_pages_from(goal, limit)?;
+        // Nodes alone can be written anew again and again: only while that makes the file shorter.
+        Ok(moved > 0 || has_shrunk)
     }
 }
 

@@ -14,8 +14,15 @@ use crate::page::record::{LargeRecord, Record};
 use crate::pager::{Side, Which};
 
 impl Table {
-    /// Moves what lies at or above page `first`, of at most about `limit` pages.
-    pub(crate) fn move_pages_from(&mut self, first: u64, limit: usize) -> Result<()> {
+    /// Moves what lies at or above page `first`, of at most about `limit` pages; how many pages or
+    /// large records that was.
+    pub(crate) fn move_pages_from(&mut self, first: u64, limit: usize) -> Result<u64> {
+        let before = self.pager.moved_page_count;
+        self.move_until(first, limit)?;
+        Ok(self.pager.moved_page_count - before)
+    }
+
+    fn move_until(&mut self, first: u64, limit: usize) -> Result<()> {
         let state = self.pager.state().clone();
         let has_large = self.pager.counts.value_page_count > 0;
         let enough = self.pager.dirty_count().saturating_add(limit);
@@ -117,6 +124,7 @@ impl Table {
             && self.pager.edit(frame).replace(place, old.hash, &Record::Large(new))
         {
             self.pager.drop_large(old);
+            self.pager.moved_page_count += 1;
         } else {
             self.pager.give_back_large(&new);
         }
