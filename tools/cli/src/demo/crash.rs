@@ -119,7 +119,7 @@ fn verify(stage: &mut Stage, index: &Index, acknowledged: u64) -> Result<(), Fai
         }
     }
     stage.say(&format!(
-        "   {whole} commits more were durable before the child could say so; none is there by half"
+        "   {whole} commits more are there that the child had no time to report, each of them whole"
     ))
 }
 

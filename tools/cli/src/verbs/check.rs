@@ -25,6 +25,7 @@ impl From<&CheckReport> for Report {
             page_count: Some(report.page_count),
             record_count: Some(report.record_count),
             findings: report.findings.iter().map(ToString::to_string).collect(),
+            with_log: None,
         }
     }
 }
@@ -35,6 +36,8 @@ struct Report {
     page_count: Option<u64>,
     record_count: Option<u64>,
     findings: Vec<String>,
+    /// Records with what the log holds, if it holds more than the pages.
+    with_log: Option<u64>,
 }
 
 impl Args {
@@ -49,6 +52,7 @@ impl Args {
                 "sound": sound,
                 "page_count": report.page_count,
                 "record_count": report.record_count,
+                "record_count_with_log": report.with_log,
                 "findings": report.findings,
             }))?;
         } else {
@@ -78,7 +82,19 @@ impl Args {
             }
             opened => opened.opening(path)?,
         };
-        Ok(Report::from(&index.check().working(path)?))
+        let mut report = Report::from(&index.check().working(path)?);
+        report.with_log = Some(index.len()).filter(|len| Some(*len) != report.record_count);
+        Ok(report)
+    }
+
+    fn with_log_words(&self, report: &Report) -> String {
+        report.with_log.map_or_else(String::new, |records| {
+            let records = human::count(records);
+            format!(
+                "; the log that a crash left was redone without damage and makes it {records} \
+                 records: its pages are checked after the next open for writing"
+            )
+        })
     }
 
     fn summary(&self, report: &Report) -> String {
@@ -91,7 +107,8 @@ impl Args {
                     1 => "1 finding".to_owned(),
                     many => format!("{many} findings"),
                 };
-                format!("{path}: {verdict}; {pages} pages, {records} records read")
+                let log = self.with_log_words(report);
+                format!("{path}: {verdict}; {pages} pages, {records} records read{log}")
             }
             _ => format!("{path}: too damaged to be opened"),
         }

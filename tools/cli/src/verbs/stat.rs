@@ -30,10 +30,20 @@ impl Args {
             }
             output.json_pretty(&Value::Object(object))?;
         } else {
-            output.bytes(table(&stats.fields()).as_bytes())?;
+            let mut fields = stats.fields();
+            fields.retain(|(name, number)| *number > 0 || !is_activity(name));
+            output.bytes(table(&fields).as_bytes())?;
         }
         output.finish(Answer::Yes)
     }
+}
+
+/// Whether a fact is about what this process did, not about the file: it is shown if there is any.
+fn is_activity(name: &str) -> bool {
+    ["get_", "hit_", "miss_", "commit_", "sync_", "checkpoint_", "moved_", "held_", "dirty_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        || name.ends_with("_written_len")
 }
 
 /// The facts as aligned lines: name, number, and the number in human units where it is a size.
