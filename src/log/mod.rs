@@ -11,6 +11,7 @@
 //! - `reader`: the bytes of one segment, as a reader sees them
 //! - `read`: redo, and the line between a torn tail and damage
 //! - `survey`: what lies in the folder: which segments recovery relies on and which are litter
+//! - `trace`: one segment as it stands, for those who show it
 //!
 //! Knows bytes and LSNs. Does not know pages, operations, or what a commit means; and it does not
 //! choose when to sync, rotate or recycle.
@@ -39,6 +40,7 @@ mod segment;
 mod survey;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trace;
 mod writer;
 
 use std::path::{Path, PathBuf};

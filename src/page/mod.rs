@@ -26,6 +26,9 @@ pub(crate) mod edit;
 pub(crate) mod meta;
 pub(crate) mod pointer;
 pub(crate) mod record;
+pub(crate) mod spans;
+pub(crate) mod trace;
+pub(crate) mod usage;
 mod view;
 
 pub(crate) use view::{

@@ -79,6 +79,13 @@ impl Reader<'_, '_> {
         if !is_sound {
             return None;
         }
+        let page_size = self.checker.page_size() as u64;
+        if let Some(census) = &mut self.checker.census {
+            let pages = &mut census.pages;
+            let sum =
+                if node.kind == Kind::Bitmap { &mut pages.bitmap } else { &mut pages.directory };
+            *sum += page_size;
+        }
         let mut words: Vec<u64> = array::words(owned.bytes()).collect();
         let child = self.span(node.level) / self.words.width;
         // Words beyond the array's end; those of the bitmap are looked at as pages.
