@@ -258,6 +258,30 @@ impl Run {
         copy.close().unwrap();
     }
 
+    /// What an inspector sees of the file while nobody has it open.
+    fn look(&self) {
+        let inspector = splitpoint::fuzzing::inspector(&self.disk, "/model").unwrap();
+        let stat = inspector.stat(|_, _| ()).unwrap();
+        assert!(stat.check.is_sound(), "{}", stat.check);
+        let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+        assert_eq!((sum, stat.file_len), (stat.file_len, inspector.file_len()));
+        let inside: u64 = stat.contents.iter().map(|share| share.bytes).sum();
+        let of_pages = ["bucket_pages", "overflow_pages", "value_pages"];
+        assert_eq!(inside, of_pages.into_iter().map(|name| stat.bytes(name)).sum::<u64>());
+        let report = inspector.check(|_, _| ()).unwrap();
+        assert!(report.is_sound(), "{report}");
+        if !stat.is_clean {
+            return;
+        }
+        assert_eq!(stat.record_count, self.model.len() as u64);
+        let absent = [b"not there".to_vec()];
+        for key in self.model.keys().take(50).chain(&absent) {
+            let report = inspector.key(key).unwrap();
+            let found = report.field("result").unwrap().to_string();
+            assert_eq!(found == "found", self.model.contains_key(key), "{report}");
+        }
+    }
+
     fn reopen(&mut self) {
         match self.rng.below(4) {
             // Closed clean, dropped, or killed between two calls.
@@ -272,6 +296,7 @@ impl Run {
         let other = SimulatedDisk::new(0);
         let placeholder = Options::new().storage(&other).manual().open("/none").unwrap();
         drop(std::mem::replace(&mut self.index, placeholder));
+        self.look();
         if self.rng.below(3) == 0 {
             let reader = self.options.clone().read_only(true).open("/model").unwrap();
             self.verify(&reader);

@@ -80,9 +80,18 @@ impl Cover {
     /// Adds the bytes up to `end`, as far as they are not covered yet.
     pub(crate) fn to(&mut self, end: usize, part: Part, name: &str, meaning: impl Into<String>) {
         let end = end.min(self.len);
+        let meaning = meaning.into();
+        if let Some(last) = self.spans.last_mut()
+            && end > self.at
+            && part == Part::Empty
+            && (last.part, last.name.as_str(), &last.meaning) == (part, name, &meaning)
+        {
+            last.range.end = end;
+            self.at = end;
+        }
         if end > self.at {
             let range = self.at..end;
-            self.spans.push(Span { range, part, name: name.into(), meaning: meaning.into() });
+            self.spans.push(Span { range, part, name: name.into(), meaning });
             self.at = end;
         }
     }
@@ -144,6 +153,10 @@ fn cover_cells(cover: &mut Cover, page: View<'_>) {
         let Some(cell) = page.cell(index) else { break };
         let start = HEADER_SIZE + index * LINE_SIZE;
         let header = cell.header();
+        if header == 0 && cell.slots().next().is_none() && cell.stray_tag().is_none() {
+            cover.to(start + LINE_SIZE, Part::Empty, "cells", "empty");
+            continue;
+        }
         let name = format!("cell {index} filter");
         cover.to(start + 2, Part::Cell, &name, format!("{:#06x}", header & 0xffff));
         let spill = header >> 16 & 0xff;

@@ -33,7 +33,7 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// The whole page.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn sum(&self) -> usize {
         let Usage { header, slots, empty_slots, record_headers, keys, values, dead, free } = *self;
         header + slots + empty_slots + record_headers + keys + values + dead + free
@@ -97,7 +97,7 @@ mod tests {
         let large = LargeRecord { hash: 9, key_len: 3, value_len: 5000, page: 7, checksum: 1 };
         assert!(frame.insert(9, &Record::Large(large)));
         for i in 0..40_u8 {
-            let (key, value) = ([i; 3], [i; 30]);
+            let (key, value) = ([i; 3], [i; 40]);
             let record = Record::Inline { key: &key, value: &value[..i.into()] };
             assert!(frame.insert(hash(&key, 1), &record));
         }

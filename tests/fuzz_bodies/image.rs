@@ -70,6 +70,21 @@ fn look(disk: &SimulatedDisk) {
     for n in 0..4 {
         let _ = shown(inspector.key(&key(n)));
     }
+    for n in [0, 1, 16, u64::MAX] {
+        let _ = (shown(inspector.overflow(n)), shown(inspector.value(n)));
+    }
+    for report in [inspector.directory(), inspector.bitmap(), inspector.log(None, 50)] {
+        let _ = shown(report);
+    }
+    for number in 0..inspector.page_limit().min(PAGES_MAX) {
+        let view = inspector.hex(number);
+        let len: usize = view.spans.iter().map(|span| span.range.len()).sum();
+        assert_eq!(len, view.bytes.len(), "the names cover a page");
+    }
+    if let Ok(stat) = inspector.stat(|_, _| ()) {
+        let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+        assert_eq!(sum, inspector.file_len(), "all bytes are for something");
+    }
     let _ = inspector.check(|done, all| assert!(done <= all)).map(|report| report.to_string());
 }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use splitpoint::inspect::{Inspector, Report};
 use splitpoint::simulation::SimulatedDisk;
 use splitpoint::{Access, Error, Index, Options, Promise, Verify};
 
@@ -48,6 +49,8 @@ pub(crate) fn examine(sample: &Sample) -> Result<Seen, String> {
             guard(&what, limit, || read(&options, &path, &sample.keys, &mut seen))?;
         }
     }
+    let limit = memory::LIMIT + 8 * sample.len();
+    guard("looking", limit, || look(&path, &sample.keys))?;
     // Not assert_eq: nobody wants to read the bytes.
     if before != content(folder.path()) {
         return Err("reading changed a file".into());
@@ -96,6 +99,47 @@ pub(crate) fn guard(what: &str, limit: usize, run: impl FnOnce()) -> Result<(), 
         return Err(format!("{what}: {peak} bytes of memory, limit {limit}"));
     }
     Ok(())
+}
+
+/// Every look inside. Errors are for files that are no index, and for what the user asks wrongly.
+fn look(path: &Path, keys: &[Vec<u8>]) {
+    let Ok(inspector) = Inspector::open(path) else { return };
+    if let Ok(stat) = inspector.stat(|done, all| assert!(done <= all)) {
+        let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+        assert_eq!((sum, stat.file_len), (stat.file_len, inspector.file_len()));
+        let inside: u64 = stat.contents.iter().map(|share| share.bytes).sum();
+        let of_pages = ["bucket_pages", "overflow_pages", "value_pages"];
+        assert_eq!(inside, of_pages.into_iter().map(|name| stat.bytes(name)).sum::<u64>());
+        assert!(!stat.advice().is_empty() && !stat.check.is_overtaken);
+    }
+    let mut shown = 0;
+    let mut show = |report: splitpoint::Result<Report>| {
+        shown += report.map_or(0, |report| report.to_string().len());
+    };
+    show(inspector.meta());
+    show(inspector.directory());
+    show(inspector.bitmap());
+    show(inspector.log(None, 100));
+    show(inspector.log(Some(1), 1));
+    for n in [0, 1, 7, 63, u64::MAX] {
+        show(inspector.bucket(n));
+        show(inspector.overflow(n));
+        show(inspector.value(n));
+    }
+    for page in (0..inspector.page_limit()).step_by(3).chain([u64::MAX]) {
+        show(inspector.page(page));
+        let view = inspector.hex(page);
+        let end = view.spans.iter().fold(0, |at, span| {
+            assert_eq!(span.range.start, at, "spans lie one after another");
+            span.range.end
+        });
+        assert_eq!(end, view.bytes.len(), "spans cover the page");
+    }
+    for key in keys.iter().step_by(37) {
+        show(inspector.key(key));
+    }
+    let _ = (inspector.hex_segment(0), inspector.hex_segment(1), inspector.hex_segment(2));
+    let _ = inspector.check_quick(|done, all| assert!(done <= all));
 }
 
 fn note<T>(seen: &mut Vec<Promise>, result: Result<T, Error>) -> Option<T> {

@@ -8,7 +8,7 @@ use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::Layout;
 use crate::page::meta::SideMeta;
 use crate::page::{Identity, Kind, OwnedPage, array};
-use crate::pager::{Node, Nodes, PageSet, Tree, Which};
+use crate::pager::{Node, Nodes, PageSet, Tree, Which, bucket_count_max};
 
 /// An entry whose pointer was wrong: not empty, and of no use. No page has this pointer.
 const LOST: u64 = u64::MAX;
@@ -174,6 +174,13 @@ impl Checker<'_> {
     pub(super) fn load_side(&mut self, side: &SideMeta, is_next: bool) -> CheckedSide {
         let layout = side.layout;
         let count = layout.bucket_count;
+        // R3: what so few pages cannot hold is not given memory.
+        if count > bucket_count_max(self.page_limit) {
+            self.lose();
+            let width = array::words_per_page(self.page_size());
+            let unknown = || Words { width, leaves: BTreeMap::new(), unknown: vec![0..u64::MAX] };
+            return CheckedSide { layout, is_next, buckets: unknown(), runs: unknown() };
+        }
         let mut buckets = self.load_words(Kind::Directory, count, count, side.bucket_root);
         let mut runs = self.load_words(Kind::Directory, count, layout.run_count(), side.run_root);
         for (which, words) in [(Which::Buckets, &mut buckets), (Which::Runs, &mut runs)] {
