@@ -40,15 +40,21 @@ enum Verb {
     /// Write all records as text or binary; `load` reads it back, byte for byte.
     #[command(after_help = help::EXPORT)]
     Export(verbs::export::Args),
-    /// Print the facts of a file: records, pages, sizes, counters.
+    /// Show what a file is made of: bytes by use, fill of buckets, chains, cost of lookups.
     #[command(after_help = help::STAT)]
     Stat(verbs::stat::Args),
     /// Prove that every page and record is sound; exit code 1 if not.
     #[command(after_help = help::CHECK)]
     Check(verbs::check::Args),
-    /// Print what stands on a page, damaged or not.
+    /// Print what stands in a file, part by part, damaged or not.
     #[command(after_help = help::DUMP)]
     Dump(verbs::dump::Args),
+    /// Show the way of a lookup: hash, bucket, page, candidates, result.
+    #[command(after_help = help::EXPLAIN)]
+    Explain(verbs::explain::Args),
+    /// Print the facts of a file for a monitoring system.
+    #[command(after_help = help::METRICS)]
+    Metrics(verbs::metrics::Args),
     /// See it work: load, serve, count, kill a writer, recover. Under a minute.
     #[command(after_help = help::DEMO)]
     Demo(demo::Args),
@@ -75,6 +81,8 @@ impl Cli {
             Verb::Stat(args) => args.run(),
             Verb::Check(args) => args.run(),
             Verb::Dump(args) => args.run(),
+            Verb::Explain(args) => args.run(),
+            Verb::Metrics(args) => args.run(),
             Verb::Demo(args) => args.run(),
             Verb::Formats => help::print_formats(),
             Verb::DemoWriter(args) => args.run(),

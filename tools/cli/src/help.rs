@@ -123,26 +123,54 @@ bytes; csv and jsonl are text, and take --encoding hex or base64 for what is not
 pub(crate) const STAT: &str = "\
 Example:
   splitpoint stat users.sp
-  splitpoint stat users.sp --json | jq .record_count";
+  splitpoint stat users.sp --json | jq .record_count
+
+Reads the whole file, sound or damaged, open in another process or not, without a lock. The bytes
+by kind of page add up to the file's length. Beside each histogram stands what chance would give:
+records fall into buckets as a Poisson distribution has it. Changes that are only in the log are
+not counted. The last line is advice. The exit code is 1 if the file is damaged.";
 
 /// For `check`.
 pub(crate) const CHECK: &str = "\
 Example:
   splitpoint check users.sp && echo sound
+  splitpoint check users.sp --quick
 
 Reads the whole file: every checksum, every page reachable once or free, every record in the bucket
-of its key. Findings are printed one a line, each with its place and the promise that is broken; the
-exit code is then 1. Nothing is written.";
+of its key, the log behind it. Findings are printed one a line, each with its severity, its place,
+the promise that is broken and the next step; the exit code is then 1. Nothing is written or locked:
+of a file that another process writes, the last checkpoint is checked, again if that moved on. With
+--quick only the structure: meta pages, bitmap, directories, log.";
 
 /// For `dump`.
 pub(crate) const DUMP: &str = "\
 Example:
   splitpoint dump users.sp meta
-  splitpoint dump users.sp page 12
+  splitpoint dump users.sp page 12 --hex
+  splitpoint dump users.sp log
   splitpoint dump users.sp key alice
 
-Prints the fields of a page under the names of FORMAT.md, as far as they can be read, and then the
-promise that is broken, if one is; the exit code is then 1. Nothing is written or locked.";
+Prints fields under the names of FORMAT.md, as far as they can be read, and then the promises that
+are broken, if any; the exit code is then 1. With --hex the bytes of each page as well, with a strip
+that shows its layout: H header, c cells, r k v records, x dead, w words. Nothing is written or
+locked.";
+
+/// For `explain`.
+pub(crate) const EXPLAIN: &str = "\
+Example:
+  splitpoint explain users.sp alice
+  splitpoint explain users.sp --hex-key 00ff --json
+
+Every step that a lookup takes: the hash, the layout that the splitpoint selects, the bucket, its
+entry in the directory, the cells searched and the keys compared, the overflow filter and chain, the
+result, and how many pages and cache lines that touched. The exit code is 1 if it is not found.";
+
+/// For `metrics`.
+pub(crate) const METRICS: &str = "\
+Example: for the text collector of Prometheus' node exporter
+  splitpoint metrics users.sp --format prometheus > /var/lib/node_exporter/users.prom
+
+Reads the whole file, as `stat` does, with the same numbers.";
 
 /// For `demo`.
 pub(crate) const DEMO: &str = "\

@@ -10,6 +10,7 @@
 mod args;
 mod columns;
 mod demo;
+mod draw;
 mod escape;
 mod failure;
 mod formats;

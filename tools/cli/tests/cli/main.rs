@@ -4,6 +4,7 @@
 mod bad_input;
 mod demo;
 mod exit_codes;
+mod inspection;
 mod load;
 mod lookups;
 mod manual;
