@@ -233,3 +233,41 @@ fn the_census_agrees_with_the_meta_page() {
     assert_eq!(hurt.bytes("unproven_pages"), 4096);
     assert!(hurt.record_count < stat.record_count && !hurt.check.is_sound());
 }
+
+/// Changes every record and writes a checkpoint, again and again: what the first one left is
+/// overwritten.
+fn move_on(built: &mut Built) {
+    for round in 0..3 {
+        for i in 0..300 {
+            built.insert(&key(i), &value(i, 100 + round));
+        }
+        built.checkpoint(true);
+    }
+}
+
+#[test]
+fn a_writer_that_moves_on_is_no_damage() {
+    let mut built = built();
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(8));
+    let path = Path::new("/table");
+    let inspector = Inspector::of_file(storage, built.file(), path).unwrap();
+    move_on(&mut built);
+    // Of the checkpoint that it found when it was opened nothing is left.
+    let meta = inspector.usable_meta().unwrap();
+    let stale = crate::table::check::check(&*inspector.file, path, meta, &mut |_, _| {}).unwrap();
+    assert!(!stale.is_sound(), "{stale}");
+    let report = inspector.check(|_, _| {}).unwrap();
+    assert!(report.is_sound() && report.generation > meta.generation, "{report}");
+    assert!(inspector.stat(|_, _| {}).unwrap().check.is_sound());
+    assert!(inspector.key(&key(1)).unwrap().is_sound());
+    // A writer that is always faster.
+    let stale = |inspector: &Inspector| {
+        move_on(&mut built);
+        Ok(inspector.page_limit())
+    };
+    let (_, is_overtaken) = inspector.steadily(|_| false, stale).unwrap();
+    assert!(is_overtaken);
+    // And damage that stays when the writer rests.
+    let (_, is_overtaken) = inspector.steadily(|_| false, |_| Ok(())).unwrap();
+    assert!(!is_overtaken);
+}
