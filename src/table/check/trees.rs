@@ -178,7 +178,12 @@ impl Checker<'_> {
         if count > bucket_count_max(self.page_limit) {
             self.lose();
             let width = array::words_per_page(self.page_size());
-            let unknown = || Words { width, leaves: BTreeMap::new(), unknown: vec![0..u64::MAX] };
+            let all: Range<u64> = 0..u64::MAX;
+            let unknown = || Words {
+                width,
+                leaves: BTreeMap::new(),
+                unknown: std::iter::once(all.clone()).collect(),
+            };
             return CheckedSide { layout, is_next, buckets: unknown(), runs: unknown() };
         }
         let mut buckets = self.load_words(Kind::Directory, count, count, side.bucket_root);

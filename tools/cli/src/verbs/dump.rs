@@ -99,8 +99,9 @@ impl Args {
         let mut output = Output::new();
         if self.json {
             let mut object = report::to_json(&seen);
-            if self.hex {
-                object["bytes"] = json!(pages.iter().map(hex::to_json).collect::<Vec<_>>());
+            if let (true, Some(object)) = (self.hex, object.as_object_mut()) {
+                let pages = pages.iter().map(hex::to_json).collect::<Vec<_>>();
+                object.insert("bytes".to_owned(), json!(pages));
             }
             output.json_pretty(&object)?;
         } else {

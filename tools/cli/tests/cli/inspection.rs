@@ -30,7 +30,8 @@ fn field<'v>(report: &'v Value, name: &str) -> Option<&'v Value> {
     own.or_else(|| report["parts"].as_array().unwrap().iter().find_map(|part| field(part, name)))
 }
 
-fn damage(place: &Place, at: usize) {
+fn damage(place: &Place, at: u64) {
+    let at = usize::try_from(at).unwrap();
     let mut bytes = std::fs::read(place.path("a")).unwrap();
     bytes[at] ^= 1;
     std::fs::write(place.path("a"), bytes).unwrap();
@@ -69,7 +70,7 @@ fn stat_adds_up_on_sound_and_damaged_files() {
     }
     assert!(!text.contains('\x1b'), "colours are for terminals");
     let page = bucket_page(&place);
-    damage(&place, page as usize * 4096 + 4000);
+    damage(&place, page * 4096 + 4000);
     let stat = check(false);
     assert_eq!(stat["pages"]["unproven_pages"], 4096);
     assert_eq!(stat["findings"][0]["page"], page);
@@ -115,7 +116,7 @@ fn every_part_is_dumped_with_and_without_its_bytes() {
     place.run(&["dump", "a", "bucket", "99999999"]).fails(2, "is not below the bucket count");
     place.run(&["dump", "a", "log", "7"]).fails(2, "no log segment 7");
     // A damaged page is decoded, and what it breaks is stated.
-    damage(&place, page.parse::<usize>().unwrap() * 4096 + 4000);
+    damage(&place, page.parse::<u64>().unwrap() * 4096 + 4000);
     let ran = place.run(&["dump", "a", "page", &page, "--hex"]);
     let text = String::from_utf8_lossy(&ran.out);
     assert!(ran.code == 1 && text.contains("! damage, page") && text.contains("heap_start: "));
@@ -140,7 +141,7 @@ fn explain_tells_the_way_and_says_what_get_says() {
     // Once a large record was found whatever its value had become.
     let large = place.run(&["explain", "a", "large", "--json"]).json();
     assert_eq!(field(&large, "value_pages_read").unwrap(), 13);
-    let page = field(&large, "page").unwrap().as_u64().unwrap() as usize;
+    let page = field(&large, "page").unwrap().as_u64().unwrap();
     damage(&place, page * 4096 + 30_000);
     let ran = place.run(&["explain", "a", "large"]);
     let text = String::from_utf8_lossy(&ran.out);
@@ -155,7 +156,7 @@ fn check_lists_findings_with_place_promise_severity_and_next_step() {
     let text = String::from_utf8(place.ok(&["check", "a", "--quick"])).unwrap();
     assert!(text.contains("the structure is sound"), "{text}");
     let page = bucket_page(&place);
-    damage(&place, page as usize * 4096 + 4000);
+    damage(&place, page * 4096 + 4000);
     let ran = place.run(&["check", "a", "--json"]);
     let report = ran.json();
     assert_eq!((ran.code, &report["sound"]), (1, &false.into()));
