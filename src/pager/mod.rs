@@ -222,18 +222,28 @@ impl Shared {
         Fault::new(Promise::PageRange, page_count, page).at(&self.path, Place::Page(page))
     }
 
-    /// Asks the processor to have the start of a page's cells ready; a wrong guess does no harm.
+    /// The page that a word leads to and its cell count, if that can be told without looking at the
+    /// page.
     #[inline]
-    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
-        let (view, cells) = match Pointer::decode(pointer) {
-            Pointer::Frame { frame, cell_count } => (Some(self.arena.view(frame)), cell_count),
+    pub(crate) fn known_page<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        pointer: u64,
+    ) -> Option<(View<'p>, usize)> {
+        match Pointer::decode(pointer) {
+            Pointer::Frame { frame, cell_count } => Some((self.arena.view(frame), cell_count)),
             Pointer::Checked { page, cell_count } => {
                 let view = self.map.load(pin).view(self.offset_of(page), self.parameters.page_size);
-                (view, cell_count)
+                Some((view?, cell_count))
             }
-            Pointer::Empty | Pointer::Unchecked { .. } => (None, 0),
-        };
-        if let Some(view) = view {
+            Pointer::Empty | Pointer::Unchecked { .. } => None,
+        }
+    }
+
+    /// Asks the processor to have the cell ready where a search in a page begins.
+    #[inline]
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
+        if let Some((view, cells)) = self.known_page(pin, pointer) {
             let cell = bucket::home_cell(hash, cells);
             view.prefetch(crate::page::HEADER_SIZE + cell * crate::page::LINE_SIZE);
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 use super::{Access, PageRun, Pager, Pin, Shared, Verify};
 use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::page::LINE_SIZE;
 use crate::page::record::LargeRecord;
 
 /// Large records in memory, by first page.
@@ -89,6 +90,24 @@ impl Shared {
                 .map_err(|fault| fault.at(&self.path, Place::Page(large.page.into())))?;
         }
         Ok(bytes)
+    }
+}
+
+/// Bytes of a value that are asked for at once; the processor goes on by itself within a page.
+const PREFETCH_LEN: usize = 4096;
+
+impl Shared {
+    /// Asks the processor to have the bytes behind a large record ready. The one place that knows,
+    /// besides `large_bytes`, where these are.
+    #[inline]
+    pub(crate) fn prefetch_large(&self, pin: &Pin<'_>, large: &LargeRecord) {
+        if self.access == Access::Mapped {
+            let offset = self.offset_of(large.page.into());
+            let len = usize::try_from(large.len()).unwrap_or(usize::MAX).min(PREFETCH_LEN);
+            if let Some(view) = self.map.load(pin).view(offset, len) {
+                (0..len).step_by(LINE_SIZE).for_each(|at| view.prefetch(at));
+            }
+        }
     }
 }
 

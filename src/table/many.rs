@@ -1,0 +1,127 @@
+//! Many lookups at once, in waves, so that the memory of all is on its way together: the entries of
+//! the directory, then the cells of the pages, then the records, then what is left of their values.
+//!
+//! The waves are guesses. A record that they led to and that has the key is a hit like any other
+//! (*believe a hit*); whatever else they found is looked up anew by `get_hashed`. Knows nothing of
+//! who asks.
+
+use super::get::{Hit, get_hashed};
+use crate::error::Result;
+use crate::hash::hash;
+use crate::page::bucket::{home_cell, tag};
+use crate::page::record::Record;
+use crate::page::{HEADER_SIZE, LINE_SIZE, View};
+use crate::pager::{Pin, Shared, Which};
+
+/// Keys that are on their way together: more than the lines that a core can wait for at once, and
+/// few enough that what was fetched is still in its first cache when it is used.
+pub(crate) const LANES: usize = 32;
+/// How many lookups ahead the rest of a value is asked for.
+const VALUES_AHEAD: usize = 4;
+/// Lines of a record that are asked for before its length is known.
+const FIRST_LINES: usize = 2;
+
+/// One key of a wave.
+#[derive(Clone, Copy, Default)]
+struct Lane<'p> {
+    hash: u64,
+    /// Its bucket's page and the page's cell count.
+    page: Option<(View<'p>, usize)>,
+    /// The slot of the first record with its tag: cell, lane, offset of the record.
+    slot: Option<(usize, usize, usize)>,
+}
+
+/// Calls `found` with each key's place in `keys` and its value, in the keys' order. `value_len` is
+/// how much of each value the caller is going to read, as far as it knows.
+pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    keys: &[K],
+    value_len: usize,
+    mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
+) -> Result<()> {
+    let mut lanes = [Lane::default(); LANES];
+    for (wave, keys) in keys.chunks(LANES).enumerate() {
+        let lanes = lanes.get_mut(..keys.len()).unwrap_or_default();
+        for (lane, key) in lanes.iter_mut().zip(keys) {
+            lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
+        }
+        fetch(shared, pin, lanes);
+        let reads_on = value_len + 16 > FIRST_LINES * LINE_SIZE;
+        for (i, key) in keys.iter().enumerate() {
+            if reads_on {
+                let range =
+                    if i == 0 { 0..VALUES_AHEAD } else { i + VALUES_AHEAD - 1..i + VALUES_AHEAD };
+                for lane in lanes.get(range).unwrap_or_default() {
+                    fetch_value(shared, pin, lane, value_len);
+                }
+            }
+            let Some(lane) = lanes.get(i) else { break };
+            let hit = match believed(lane, key.as_ref()) {
+                Some(value) => Some(Hit::Inline(value)),
+                None => get_hashed(shared, pin, key.as_ref(), lane.hash)?,
+            };
+            found(wave * LANES + i, hit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Three waves: each asks for what the next one reads.
+#[inline]
+fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) {
+    let state = shared.state.load(pin);
+    for lane in &*lanes {
+        let (side, _) = state.side_of(lane.hash);
+        side.prefetch(Which::Buckets, side.layout.bucket_of(lane.hash));
+    }
+    for lane in &mut *lanes {
+        let (side, _) = state.side_of(lane.hash);
+        let word = side.load(Which::Buckets, side.layout.bucket_of(lane.hash));
+        lane.page = shared.known_page(pin, word);
+        if let Some((view, cells)) = lane.page {
+            view.prefetch(HEADER_SIZE + home_cell(lane.hash, cells) * LINE_SIZE);
+        }
+    }
+    for lane in &mut *lanes {
+        lane.slot = None;
+        let Some((view, cells)) = lane.page else { continue };
+        let home = home_cell(lane.hash, cells);
+        let Some(cell) = view.cell(home) else { continue };
+        let candidates = cell.matches(tag(lane.hash));
+        if candidates == 0 {
+            continue;
+        }
+        let slot = candidates.trailing_zeros() as usize;
+        let offset = cell.offset(slot);
+        lane.slot = Some((home, slot, offset));
+        for line in 0..FIRST_LINES {
+            view.prefetch(offset + line * LINE_SIZE);
+        }
+    }
+}
+
+/// Asks for the value of a record that is in memory, as far as it is read.
+fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize) {
+    let (Some((view, _)), Some((cell, slot, offset))) = (lane.page, lane.slot) else { return };
+    match view.tail(cell, slot).and_then(Record::decode) {
+        Some(Record::Inline { key, value }) => {
+            let len = key.len() + value.len().min(value_len);
+            for line in FIRST_LINES..=len / LINE_SIZE {
+                view.prefetch(offset + line * LINE_SIZE);
+            }
+        }
+        Some(Record::Large(large)) => shared.prefetch_large(pin, &large),
+        None => {}
+    }
+}
+
+/// The value of a record in its page, if the waves led to it.
+#[inline]
+fn believed<'p>(lane: &Lane<'p>, key: &[u8]) -> Option<&'p [u8]> {
+    let ((view, _), (cell, slot, _)) = (lane.page?, lane.slot?);
+    match Record::decode(view.tail(cell, slot)?)? {
+        Record::Inline { key: found, value } if found == key => Some(value),
+        _ => None,
+    }
+}
