@@ -9,6 +9,7 @@ mod commit;
 mod iter;
 mod open;
 mod options;
+mod rows;
 mod stats;
 mod value;
 mod write;

@@ -10,6 +10,7 @@ mod edit;
 mod epoch;
 mod persisted;
 mod recovery;
+mod residence;
 mod space;
 mod state;
 mod tree;
@@ -26,6 +27,7 @@ pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
 pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
+pub use residence::Residence;
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
 pub(crate) use tree::{Node, Nodes, Tree};
@@ -73,6 +75,9 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) verify: Verify,
     pub(crate) read_only: bool,
+    pub(crate) residence: Residence,
+    /// Lookups have lately waited for the device.
+    cold: AtomicBool,
     pub(crate) epoch: Epoch,
     pub(crate) arena: Arc<Arena>,
     pub(crate) state: Published<State>,
@@ -185,6 +190,11 @@ impl Shared {
             let _ = slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
         }
         Ok(Page::Shared { view, cell_count })
+    }
+
+    /// Whether a page that was checked is known to be so: not if each touch is to read it anew.
+    pub(crate) fn notes_checks(&self) -> bool {
+        self.access == Access::Mapped && self.verify != Verify::Always
     }
 
     fn check(&self, view: &View<'_>, bytes: &[u8], checksum: u32, is: Identity) -> Result<()> {
@@ -317,7 +327,8 @@ impl Shared {
 
     fn remap(&self, len: u64) -> Result<()> {
         if self.access == Access::Mapped {
-            let map = self.file.map(len).map_err(|e| Error::io("map", &self.path, e))?;
+            // What was fetched for the old map is in the page cache.
+            let map = residence::open_map(&*self.file, &self.path, len, Residence::Mapped)?;
             self.map.replace(&self.epoch, Arc::new(map));
         }
         Ok(())

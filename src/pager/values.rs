@@ -72,7 +72,10 @@ impl Shared {
         let len = usize::try_from(large.len()).map_err(|_| range())?;
         let bytes = match self.access {
             Access::Mapped => {
-                ValueBytes::Mapped(self.map.load(pin).bytes(offset, len).ok_or_else(range)?)
+                let map = self.map.load(pin);
+                let bytes = map.bytes(offset, len).ok_or_else(range)?;
+                self.ask_for_long(map, offset, len);
+                ValueBytes::Mapped(bytes)
             }
             Access::Pread => {
                 let file_len = self.file.len().map_err(|e| Error::io("read", &self.path, e))?;
@@ -104,7 +107,11 @@ impl Shared {
         if self.access == Access::Mapped {
             let offset = self.offset_of(large.page.into());
             let len = usize::try_from(large.len()).unwrap_or(usize::MAX).min(PREFETCH_LEN);
-            if let Some(view) = self.map.load(pin).view(offset, len) {
+            let map = self.map.load(pin);
+            if self.is_cold() {
+                self.ask_for_bytes(map, offset, usize::try_from(large.len()).unwrap_or(0));
+            }
+            if let Some(view) = map.view(offset, len) {
                 (0..len).step_by(LINE_SIZE).for_each(|at| view.prefetch(at));
             }
         }

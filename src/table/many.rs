@@ -5,13 +5,15 @@
 //! (*believe a hit*); whatever else they found is looked up anew by `get_hashed`. Knows nothing of
 //! who asks.
 
+use std::time::{Duration, Instant};
+
 use super::get::{Hit, get_hashed};
 use crate::error::Result;
 use crate::hash::hash;
 use crate::page::bucket::{home_cell, tag};
 use crate::page::record::Record;
 use crate::page::{HEADER_SIZE, LINE_SIZE, View};
-use crate::pager::{Pin, Shared, Which};
+use crate::pager::{Page, Pin, Shared, State, Which};
 
 /// Keys that are on their way together: more than the lines that a core can wait for at once, and
 /// few enough that what was fetched is still in its first cache when it is used.
@@ -20,6 +22,11 @@ pub(crate) const LANES: usize = 32;
 const VALUES_AHEAD: usize = 4;
 /// Lines of a record that are asked for before its length is known.
 const FIRST_LINES: usize = 2;
+
+/// Bytes of a record before its key, at most.
+const RECORD_HEADER: usize = 5;
+/// Keys whose pages are asked for together if lookups wait for the device.
+const BATCH: usize = 32 * LANES;
 
 /// One key of a wave.
 #[derive(Clone, Copy, Default)]
@@ -41,35 +48,69 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
     mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
 ) -> Result<()> {
     let mut lanes = [Lane::default(); LANES];
-    for (wave, keys) in keys.chunks(LANES).enumerate() {
-        let lanes = lanes.get_mut(..keys.len()).unwrap_or_default();
-        for (lane, key) in lanes.iter_mut().zip(keys) {
-            lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
+    for (batch, keys) in keys.chunks(BATCH).enumerate() {
+        if shared.is_cold() {
+            ask(shared, pin, keys);
         }
-        fetch(shared, pin, lanes);
-        let reads_on = value_len + 16 > FIRST_LINES * LINE_SIZE;
-        for (i, key) in keys.iter().enumerate() {
-            if reads_on {
-                let range =
-                    if i == 0 { 0..VALUES_AHEAD } else { i + VALUES_AHEAD - 1..i + VALUES_AHEAD };
-                for lane in lanes.get(range).unwrap_or_default() {
-                    fetch_value(shared, pin, lane, value_len);
-                }
+        let mut waited = Duration::ZERO;
+        for (wave, keys) in keys.chunks(LANES).enumerate() {
+            let first = batch * BATCH + wave * LANES;
+            let lanes = lanes.get_mut(..keys.len()).unwrap_or_default();
+            for (lane, key) in lanes.iter_mut().zip(keys) {
+                lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
             }
-            let Some(lane) = lanes.get(i) else { break };
-            let hit = match believed(lane, key.as_ref()) {
-                Some(value) => Some(Hit::Inline(value)),
-                None => get_hashed(shared, pin, key.as_ref(), lane.hash)?,
-            };
-            found(wave * LANES + i, hit)?;
+            waited = waited.max(fetch(shared, pin, lanes));
+            look(shared, pin, keys, lanes, value_len, |i, hit| found(first + i, hit))?;
         }
+        // The longest wave tells: what was asked for with its pages is there for the others.
+        shared.note_wait(waited);
     }
     Ok(())
 }
 
-/// Three waves: each asks for what the next one reads.
+/// The last wave: looks the keys up, and asks for values some keys ahead.
 #[inline]
-fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) {
+fn look<'p, K: AsRef<[u8]>>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    keys: &[K],
+    lanes: &[Lane<'p>],
+    value_len: usize,
+    mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
+) -> Result<()> {
+    let reads_on = value_len + RECORD_HEADER > FIRST_LINES * LINE_SIZE;
+    if reads_on {
+        for lane in lanes.iter().take(VALUES_AHEAD) {
+            fetch_value(shared, pin, lane, value_len);
+        }
+    }
+    for (i, (key, lane)) in keys.iter().zip(lanes).enumerate() {
+        if let (true, Some(ahead)) = (reads_on, lanes.get(i + VALUES_AHEAD)) {
+            fetch_value(shared, pin, ahead, value_len);
+        }
+        let hit = match believed(lane, key.as_ref()) {
+            Some(value) => Some(Hit::Inline(value)),
+            None => get_hashed(shared, pin, key.as_ref(), lane.hash)?,
+        };
+        found(i, hit)?;
+    }
+    Ok(())
+}
+
+/// Asks the system for the pages of all keys, so that the device has them all to do at once.
+#[cold]
+fn ask(shared: &Shared, pin: &Pin<'_>, keys: &[impl AsRef<[u8]>]) {
+    let state = shared.state.load(pin);
+    for key in keys {
+        let hash = hash(key.as_ref(), shared.parameters.hash_seed);
+        let (side, _) = state.side_of(hash);
+        shared.ask_for_buckets(pin, side, std::iter::once(side.layout.bucket_of(hash)));
+    }
+}
+
+/// Three waves: each asks for what the next one reads. Returns how long the pages took.
+#[inline]
+fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) -> Duration {
     let state = shared.state.load(pin);
     for lane in &*lanes {
         let (side, _) = state.side_of(lane.hash);
@@ -83,8 +124,12 @@ fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) {
             view.prefetch(HEADER_SIZE + home_cell(lane.hash, cells) * LINE_SIZE);
         }
     }
+    let started = Instant::now();
     for lane in &mut *lanes {
         lane.slot = None;
+        if lane.page.is_none() {
+            lane.page = first_touch(shared, pin, state, lane.hash);
+        }
         let Some((view, cells)) = lane.page else { continue };
         let home = home_cell(lane.hash, cells);
         let Some(cell) = view.cell(home) else { continue };
@@ -98,6 +143,29 @@ fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) {
         for line in 0..FIRST_LINES {
             view.prefetch(offset + line * LINE_SIZE);
         }
+    }
+    started.elapsed()
+}
+
+/// The page of a hash, if it is one of the file that was not looked at before. What is wrong with it
+/// is for the lookup to say.
+#[cold]
+fn first_touch<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    state: &State,
+    hash: u64,
+) -> Option<(View<'p>, usize)> {
+    if !shared.notes_checks() {
+        return None;
+    }
+    let (side, _) = state.side_of(hash);
+    let bucket = side.layout.bucket_of(hash);
+    let slot = side.word(Which::Buckets, bucket);
+    let word = side.load(Which::Buckets, bucket);
+    match shared.page(pin, side, Which::Buckets, bucket, word, Some(slot)) {
+        Ok(Some(Page::Shared { view, cell_count })) => Some((view, cell_count)),
+        _ => None,
     }
 }
 

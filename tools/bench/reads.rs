@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use splitpoint::{Batch, Durability, Index, Options};
+use splitpoint::{Batch, Durability, Index, Options, Residence};
 
 const VALUE: [u8; 100] = [7; 100];
 
@@ -196,7 +196,13 @@ fn main() {
     let path = Path::new(&args[0]);
     let (count, rounds) = (number(2, 2_000_000), number(3, 5));
     fill(path, count);
-    let options = Options::new().read_only(true);
+    let residence = match args.get(4).map_or("mapped", String::as_str) {
+        "mapped" => Residence::Mapped,
+        "prefetched" => Residence::Prefetched,
+        "huge" => Residence::HugePages,
+        other => panic!("mapped, prefetched or huge, not {other}"),
+    };
+    let options = Options::new().read_only(true).residence(residence);
     match args[1].as_str() {
         "hot" => {
             let started = Instant::now();
