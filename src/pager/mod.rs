@@ -11,6 +11,7 @@ mod epoch;
 mod persisted;
 mod recovery;
 mod residence;
+mod sound;
 mod space;
 mod state;
 mod tree;
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     file_len: AtomicU64,
     /// Large records that a read-only open redid from the log: it writes nothing.
     redone_values: Mutex<values::Overlay>,
+    /// Large records that were read and found sound.
+    sound: sound::Sound,
     refused: OnceLock<String>,
     closed: AtomicBool,
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::persisted::{Moving, Persisted, bucket_count_max};
 use super::residence::{Residence, open_map};
+use super::sound::Sound;
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
@@ -201,6 +202,7 @@ pub(crate) fn open(
         resizing: Mutex::default(),
         file_len: AtomicU64::new(len),
         redone_values: Mutex::default(),
+        sound: Sound::new(meta.page_count),
         refused: OnceLock::new(),
         closed: AtomicBool::new(false),
     });

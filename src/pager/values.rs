@@ -88,9 +88,15 @@ impl Shared {
                 ValueBytes::Owned(bytes.into())
             }
         };
-        if self.verify != Verify::Never {
+        let is_known = match self.verify {
+            Verify::Never => true,
+            Verify::OnFirstTouch => self.access == Access::Mapped && self.sound.has(large),
+            Verify::Always => false,
+        };
+        if !is_known {
             Fault::expect(Promise::ValueChecksum, large.checksum.into(), crc32(0, &bytes).into())
                 .map_err(|fault| fault.at(&self.path, Place::Page(large.page.into())))?;
+            self.sound.note(large);
         }
         Ok(bytes)
     }
@@ -107,6 +113,7 @@ impl Shared {
         if self.access == Access::Mapped {
             let offset = self.offset_of(large.page.into());
             let len = usize::try_from(large.len()).unwrap_or(usize::MAX).min(PREFETCH_LEN);
+            self.sound.prefetch(large);
             let map = self.map.load(pin);
             if self.is_cold() {
                 self.ask_for_bytes(map, offset, usize::try_from(large.len()).unwrap_or(0));
@@ -137,6 +144,7 @@ impl Pager {
         };
         let run = self.allocate(large.page_count(page_size))?;
         large.page = u32::try_from(run.first).expect("page numbers have 30 bits");
+        self.shared.sound.forget(&large);
         if self.shared.read_only {
             let bytes: Arc<[u8]> = [key, value].concat().into();
             let mut overlay =

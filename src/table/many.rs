@@ -88,8 +88,8 @@ fn look<'p, K: AsRef<[u8]>>(
         if let (true, Some(ahead)) = (reads_on, lanes.get(i + VALUES_AHEAD)) {
             fetch_value(shared, pin, ahead, value_len);
         }
-        let hit = match believed(lane, key.as_ref()) {
-            Some(value) => Some(Hit::Inline(value)),
+        let hit = match believed(shared, pin, lane, key.as_ref())? {
+            Some(hit) => Some(hit),
             None => get_hashed(shared, pin, key.as_ref(), lane.hash)?,
         };
         found(i, hit)?;
@@ -184,12 +184,24 @@ fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize
     }
 }
 
-/// The value of a record in its page, if the waves led to it.
+/// The value of the record that the waves led to, if it has the key.
 #[inline]
-fn believed<'p>(lane: &Lane<'p>, key: &[u8]) -> Option<&'p [u8]> {
-    let ((view, _), (cell, slot, _)) = (lane.page?, lane.slot?);
-    match Record::decode(view.tail(cell, slot)?)? {
-        Record::Inline { key: found, value } if found == key => Some(value),
+fn believed<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    lane: &Lane<'p>,
+    key: &[u8],
+) -> Result<Option<Hit<'p>>> {
+    let (Some((view, _)), Some((cell, slot, _))) = (lane.page, lane.slot) else { return Ok(None) };
+    Ok(match view.tail(cell, slot).and_then(Record::decode) {
+        Some(Record::Inline { key: found, value }) if found == key => Some(Hit::Inline(value)),
+        Some(Record::Large(large))
+            if large.hash == lane.hash
+                && usize::from(large.key_len) == key.len()
+                && shared.large_key_is(pin, &large, key)? =>
+        {
+            Some(Hit::Large(shared.large_bytes(pin, &large)?, key.len()))
+        }
         _ => None,
-    }
+    })
 }

@@ -1,8 +1,10 @@
 //! How fast are lookups in memory, round by round beside a `HashMap` of the same records? And how
 //! many bytes of the device does one cost that is not in memory?
 //!
-//! `cargo run --release --example reads -- FILE hot|cold [RECORDS] [ROUNDS] [mapped|prefetched|huge]`
+//! `cargo run --release --example reads -- FILE hot|cold|rows|inserts [RECORDS] [ROUNDS]
+//! [mapped|prefetched|huge]`
 //!
+//! `rows` gathers embeddings of 768 floats, `inserts` measures each insert of a load by itself.
 //! `FILE` is filled if it is not there yet. `cold` asks the system to drop its cache, as root.
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +18,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use splitpoint::{Batch, Durability, Index, Options, Residence};
+use splitpoint::{Batch, Durability, Index, Options, Residence, Verify};
 
 const VALUE: [u8; 100] = [7; 100];
 
@@ -190,12 +192,137 @@ fn cold(options: &Options, path: &Path, count: u64, rounds: u64) {
     }
 }
 
+/// Bytes of an embedding of 768 floats.
+const ROW: usize = 768 * 4;
+
+fn fill_rows(path: &Path, count: u64) {
+    if path.exists() {
+        return;
+    }
+    let durability = Durability::Background(Duration::from_secs(1));
+    let index = Options::new().durability(durability).open(path).unwrap();
+    let mut value = vec![0; ROW];
+    for from in (0..count).step_by(1000) {
+        let mut batch = Batch::new();
+        for i in from..count.min(from + 1000) {
+            value[..8].copy_from_slice(&i.to_le_bytes());
+            batch.insert(key(i), &value);
+        }
+        index.commit(batch).unwrap();
+    }
+    index.close().unwrap();
+}
+
+/// Gathers 1,000 rows at a time: beside copies of as many bytes from random places in memory.
+fn rows(options: &Options, path: &Path, count: u64, rounds: u64) {
+    fill_rows(path, count);
+    let index = options.clone().open(path).unwrap();
+    let unchecked = options.clone().verify(Verify::Never).open(path).unwrap();
+    let memory = vec![7_u8; count as usize * ROW];
+    let map: HashMap<u64, Vec<u8>> = (0..count).map(|i| (i, vec![7; ROW])).collect();
+    let mut table = Table { names: Vec::new(), rounds: Vec::new() };
+    let mut matrix = vec![0_u8; 1000 * ROW];
+    let mut found = vec![false; 1000];
+    // What was never touched is checked: that is another measurement.
+    let all: Vec<[u8; 16]> = (0..count / 1000 * 1000).map(key).collect();
+    for (chunk, index) in all.chunks(1000).flat_map(|chunk| [(chunk, &index), (chunk, &unchecked)])
+    {
+        index.get_many_into(chunk, ROW, &mut matrix, &mut found).unwrap();
+    }
+    for round in 0..rounds {
+        let draw = |salt: u64| -> Vec<u64> {
+            (0..20_000).map(|i| mix(i + ((round * 8 + salt) << 40)) % count).collect()
+        };
+        let keys = |numbers: Vec<u64>| -> Vec<[u8; 16]> { numbers.into_iter().map(key).collect() };
+        let mut line = Vec::new();
+        let numbers = draw(0);
+        line.push((
+            "memcpy",
+            timed(20_000, || {
+                for chunk in numbers.chunks(1000) {
+                    for (row, i) in matrix.chunks_mut(ROW).zip(chunk) {
+                        row.copy_from_slice(&memory[*i as usize * ROW..][..ROW]);
+                    }
+                    black_box(&mut matrix);
+                }
+            }),
+        ));
+        let numbers = draw(1);
+        line.push((
+            "HashMap, copied",
+            timed(20_000, || {
+                for chunk in numbers.chunks(1000) {
+                    for (row, i) in matrix.chunks_mut(ROW).zip(chunk) {
+                        row.copy_from_slice(map.get(i).unwrap());
+                    }
+                    black_box(&mut matrix);
+                }
+            }),
+        ));
+        for (name, index, salt) in
+            [("get_many_into", &index, 2), ("without checksums", &unchecked, 3)]
+        {
+            let keys = keys(draw(salt));
+            line.push((
+                name,
+                timed(20_000, || {
+                    for chunk in keys.chunks(1000) {
+                        let all = index.get_many_into(chunk, ROW, &mut matrix, &mut found).unwrap();
+                        assert_eq!(all, 1000);
+                        black_box(&mut matrix);
+                    }
+                }),
+            ));
+        }
+        let keys = keys(draw(4));
+        line.push((
+            "get, copied",
+            timed(20_000, || {
+                for chunk in keys.chunks(1000) {
+                    for (row, key) in matrix.chunks_mut(ROW).zip(chunk) {
+                        row.copy_from_slice(&index.get(key).unwrap().unwrap());
+                    }
+                    black_box(&mut matrix);
+                }
+            }),
+        ));
+        table.note(line);
+    }
+    table.print();
+}
+
+/// How long a single insert takes while checkpoints and resizes run.
+fn inserts(path: &Path, count: u64) {
+    let index = Options::new()
+        .create_new(true)
+        .memory_budget(64 << 20)
+        .log_budget(64 << 20)
+        .durability(Durability::Background(Duration::from_millis(100)))
+        .open(path)
+        .unwrap();
+    let mut micros: Vec<f64> = (0..count)
+        .map(|i| {
+            let key = key(i);
+            let started = Instant::now();
+            index.insert(key, VALUE).unwrap();
+            started.elapsed().as_nanos() as f64 / 1e3
+        })
+        .collect();
+    let stats = index.stats().unwrap();
+    micros.sort_by(f64::total_cmp);
+    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
+        println!("{name:<6} {:10.1} us", micros[((count - 1) as f64 * share) as usize]);
+    }
+    let (buckets, checkpoints) = (stats.bucket_count, stats.checkpoint_count);
+    println!("{checkpoints} checkpoints, {buckets} buckets");
+    index.close().unwrap();
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize, usual| args.get(i).map_or(usual, |text| text.parse().unwrap());
     let path = Path::new(&args[0]);
     let (count, rounds) = (number(2, 2_000_000), number(3, 5));
-    fill(path, count);
     let residence = match args.get(4).map_or("mapped", String::as_str) {
         "mapped" => Residence::Mapped,
         "prefetched" => Residence::Prefetched,
@@ -204,13 +331,19 @@ fn main() {
     };
     let options = Options::new().read_only(true).residence(residence);
     match args[1].as_str() {
+        "rows" => rows(&options, path, count, rounds),
+        "inserts" => inserts(path, count),
         "hot" => {
+            fill(path, count);
             let started = Instant::now();
             let index = options.open(path).unwrap();
             println!("opened in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
             hot(&index, count, rounds);
         }
-        "cold" => cold(&options, path, count, rounds),
-        other => panic!("hot or cold, not {other}"),
+        "cold" => {
+            fill(path, count);
+            cold(&options, path, count, rounds);
+        }
+        other => panic!("hot, cold, rows or inserts, not {other}"),
     }
 }
