@@ -14,7 +14,7 @@ fn key(n: u32) -> Vec<u8> {
 /// Most are short, some stand in value pages, and some of these in many.
 fn value(n: u32) -> Vec<u8> {
     let len = match n % 100 {
-        0 => 60_000,
+        0 => 300_000,
         1..5 => 3_000,
         _ => n as usize % 200,
     };
