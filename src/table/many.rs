@@ -23,6 +23,8 @@ const VALUES_AHEAD: usize = 4;
 /// Lines of a record that are asked for before its length is known.
 const FIRST_LINES: usize = 2;
 
+/// How many times longer than a wave's pages its values may take before it is called waiting.
+const COPIES_TAKE: u32 = 8;
 /// Bytes of a record before its key, at most.
 const RECORD_HEADER: usize = 5;
 /// Keys whose pages are asked for together if lookups wait for the device.
@@ -60,7 +62,12 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
                 lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
             }
             waited = waited.max(fetch(shared, pin, lanes));
+            let started = (value_len > 0).then(Instant::now);
             look(shared, pin, keys, lanes, value_len, |i, hit| found(first + i, hit))?;
+            // Values may be elsewhere than their records. A caller that said how much it reads copies
+            // it meanwhile: only what takes many times as long is a wait for the device.
+            let copied = started.map_or(Duration::ZERO, |started| started.elapsed());
+            waited = waited.max(copied / COPIES_TAKE);
         }
         // The longest wave tells: what was asked for with its pages is there for the others.
         shared.note_wait(waited);
