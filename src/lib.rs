@@ -63,7 +63,7 @@ mod storage;
 mod table;
 
 pub use error::{Corruption, Error, Place, Promise, Result};
-pub use pager::{Access, Verify};
+pub use pager::{Access, Residence, Verify};
 pub use table::check::{CheckReport, Finding, Severity};
 
 #[cfg(feature = "simulation")]

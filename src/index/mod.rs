@@ -9,6 +9,7 @@ mod commit;
 mod iter;
 mod open;
 mod options;
+mod rows;
 mod stats;
 mod value;
 mod write;
@@ -240,7 +241,11 @@ impl Index {
     /// # Errors
     /// As [`Index::get`], for any of the keys.
     pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Value<'_>>>> {
-        value::prefetch_many(self.shared(), keys, |key| self.get(key))
+        self.check_keys(keys)?;
+        let found = value::keep_many(self.shared(), keys)?;
+        let hits = found.iter().flatten().count() as u64;
+        self.inner().counters.note_gets(hits, found.len() as u64 - hits);
+        Ok(found)
     }
 
     /// Calls `found` with the place in `keys` and the value of each key, in the keys' order. Copies
@@ -253,12 +258,9 @@ impl Index {
         keys: &[impl AsRef<[u8]>],
         mut found: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
-        self.check_open()?;
-        for key in keys {
-            crate::table::check_key(self.shared(), key.as_ref())?;
-        }
+        self.check_keys(keys)?;
         let (mut hits, mut misses) = (0, 0);
-        let result = value::find_many(self.shared(), keys, |i, value| {
+        let result = value::find_many(self.shared(), keys, 0, |i, value| {
             match value {
                 Some(_) => hits += 1,
                 None => misses += 1,
@@ -268,6 +270,11 @@ impl Index {
         });
         self.inner().counters.note_gets(hits, misses);
         result
+    }
+
+    fn check_keys(&self, keys: &[impl AsRef<[u8]>]) -> Result<()> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| crate::table::check_key(self.shared(), key.as_ref()))
     }
 
     /// How many records there are, in the state that readers see.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Index, open};
 use crate::error::{Error, Result};
-use crate::pager::{Access, Verify};
+use crate::pager::{Access, Residence, Verify};
 use crate::storage::{Storage, disk::DiskStorage};
 
 /// When a commit is acknowledged.
@@ -48,6 +48,7 @@ pub struct Options {
     pub(super) durability: Durability,
     pub(super) verify: Verify,
     pub(super) access: Access,
+    pub(super) residence: Residence,
     pub(super) log_budget: u64,
     pub(super) memory_budget: u64,
     pub(super) hash_seed: Option<u64>,
@@ -76,6 +77,7 @@ impl Options {
             durability: Durability::default(),
             verify: Verify::default(),
             access: Access::default(),
+            residence: Residence::default(),
             log_budget: 256 << 20,
             memory_budget: 256 << 20,
             hash_seed: None,
@@ -149,6 +151,14 @@ impl Options {
     /// How pages are read. Default [`Access::Mapped`].
     pub fn access(mut self, access: Access) -> Options {
         self.access = access;
+        self
+    }
+
+    /// Where the pages of the file are while it is open. Default [`Residence::Mapped`]. The others
+    /// go with [`Access::Mapped`] only, and [`Residence::HugePages`] only with a handle that is
+    /// opened for reading; opening fails where the system gives no huge pages.
+    pub fn residence(mut self, residence: Residence) -> Options {
+        self.residence = residence;
         self
     }
 
@@ -238,6 +248,12 @@ impl Options {
         }
         if self.read_only && self.create_new {
             return invalid("create_new", "a file that is only read cannot be created");
+        }
+        if self.residence != Residence::Mapped && self.access != Access::Mapped {
+            return invalid("residence", "goes with `Access::Mapped` only");
+        }
+        if self.residence == Residence::HugePages && !self.read_only {
+            return invalid("residence", "huge pages are for a handle with `read_only(true)`");
         }
         Ok(())
     }

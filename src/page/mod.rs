@@ -33,7 +33,7 @@ mod view;
 
 pub(crate) use view::{
     CELL_SLOTS, Cell, Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len,
-    record_count, zeroed_words,
+    prefetch, record_count, zeroed_words,
 };
 
 #[cfg(test)]

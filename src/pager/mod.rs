@@ -10,6 +10,8 @@ mod edit;
 mod epoch;
 mod persisted;
 mod recovery;
+mod residence;
+mod sound;
 mod space;
 mod state;
 mod tree;
@@ -26,6 +28,7 @@ pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
 pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
+pub use residence::Residence;
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
 pub(crate) use tree::{Node, Nodes, Tree};
@@ -73,6 +76,9 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) verify: Verify,
     pub(crate) read_only: bool,
+    pub(crate) residence: Residence,
+    /// Lookups have lately waited for the device.
+    cold: AtomicBool,
     pub(crate) epoch: Epoch,
     pub(crate) arena: Arc<Arena>,
     pub(crate) state: Published<State>,
@@ -84,6 +90,8 @@ pub(crate) struct Shared {
     file_len: AtomicU64,
     /// Large records that a read-only open redid from the log: it writes nothing.
     redone_values: Mutex<values::Overlay>,
+    /// Large records that were read and found sound.
+    sound: sound::Sound,
     refused: OnceLock<String>,
     closed: AtomicBool,
 }
@@ -187,6 +195,11 @@ impl Shared {
         Ok(Page::Shared { view, cell_count })
     }
 
+    /// Whether a page that was checked is known to be so: not if each touch is to read it anew.
+    pub(crate) fn notes_checks(&self) -> bool {
+        self.access == Access::Mapped && self.verify != Verify::Always
+    }
+
     fn check(&self, view: &View<'_>, bytes: &[u8], checksum: u32, is: Identity) -> Result<()> {
         let identity = match self.verify {
             Verify::Never => Ok(()),
@@ -222,18 +235,28 @@ impl Shared {
         Fault::new(Promise::PageRange, page_count, page).at(&self.path, Place::Page(page))
     }
 
-    /// Asks the processor to have the start of a page's cells ready; a wrong guess does no harm.
+    /// The page that a word leads to and its cell count, if that can be told without looking at the
+    /// page.
     #[inline]
-    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
-        let (view, cells) = match Pointer::decode(pointer) {
-            Pointer::Frame { frame, cell_count } => (Some(self.arena.view(frame)), cell_count),
+    pub(crate) fn known_page<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        pointer: u64,
+    ) -> Option<(View<'p>, usize)> {
+        match Pointer::decode(pointer) {
+            Pointer::Frame { frame, cell_count } => Some((self.arena.view(frame), cell_count)),
             Pointer::Checked { page, cell_count } => {
                 let view = self.map.load(pin).view(self.offset_of(page), self.parameters.page_size);
-                (view, cell_count)
+                Some((view?, cell_count))
             }
-            Pointer::Empty | Pointer::Unchecked { .. } => (None, 0),
-        };
-        if let Some(view) = view {
+            Pointer::Empty | Pointer::Unchecked { .. } => None,
+        }
+    }
+
+    /// Asks the processor to have the cell ready where a search in a page begins.
+    #[inline]
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
+        if let Some((view, cells)) = self.known_page(pin, pointer) {
             let cell = bucket::home_cell(hash, cells);
             view.prefetch(crate::page::HEADER_SIZE + cell * crate::page::LINE_SIZE);
         }
@@ -307,7 +330,8 @@ impl Shared {
 
     fn remap(&self, len: u64) -> Result<()> {
         if self.access == Access::Mapped {
-            let map = self.file.map(len).map_err(|e| Error::io("map", &self.path, e))?;
+            // What was fetched for the old map is in the page cache.
+            let map = residence::open_map(&*self.file, &self.path, len, Residence::Mapped)?;
             self.map.replace(&self.epoch, Arc::new(map));
         }
         Ok(())

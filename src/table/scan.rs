@@ -12,6 +12,9 @@ use crate::page::bucket;
 use crate::page::record::Record;
 use crate::pager::{Page, Pin, Shared, Side, Which};
 
+/// Buckets whose pages are asked for together, before the scan comes to them.
+const AHEAD: u64 = 64;
+
 /// A record, with its hash.
 pub(crate) type Entry = (u64, Vec<u8>, Vec<u8>);
 
@@ -25,6 +28,11 @@ pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Op
         let (side, splitpoint) = state.side_of(first);
         let bucket = side.layout.bucket_of(first);
         let run = Layout::run_of(bucket);
+        if bucket.is_multiple_of(AHEAD) {
+            let last = side.layout.bucket_count;
+            let ahead = (bucket + AHEAD).min(last)..(bucket + 2 * AHEAD).min(last);
+            shared.ask_for_buckets(&pin, side, ahead);
+        }
         let mut end = side.layout.first_hash(bucket + 1);
         if state.next.is_some() && first < splitpoint {
             // A bucket of the next layout may reach beyond the splitpoint; the rest is still in
