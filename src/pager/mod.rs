@@ -256,6 +256,22 @@ impl Shared {
         let _ = self.refused.set(cause.to_string());
     }
 
+    /// Refuses all writes in the child of a fork: threads and locks are not what they seem there.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let checked = self.file.check_process();
+        self.or_refuse(checked.map_err(|error| Error::io("write", &self.path, error)))
+    }
+
+    /// Passes the result of a write on. A failure refuses all further writes (C6), but for a full
+    /// disk, where the caller takes back what it began.
+    pub(crate) fn or_refuse<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            if !matches!(error, Error::StorageFull { .. }) {
+                self.refuse(error);
+            }
+        })
+    }
+
     /// An error if writes are refused.
     pub(crate) fn check_not_refused(&self) -> Result<()> {
         match self.refused.get() {
@@ -298,7 +314,7 @@ impl Shared {
         }
         // Growing by a quarter keeps the number of maps small; the tail takes no disk.
         let len = needed.max(self.file_len() + self.file_len() / 4).next_multiple_of(1 << 16);
-        self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e))?;
+        self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e)))?;
         // The map first: a length that is noted is never mapped again.
         self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);

@@ -5,12 +5,15 @@
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use splitpoint::simulation::Rng;
 
 use crate::judge::Judge;
 use crate::message::Message;
+use crate::mount::tool;
 use crate::writer::{self, End, Manner};
 
 /// When a writer is killed.
@@ -80,6 +83,29 @@ impl<'j> Running<'j> {
         let _ = self.child.kill();
     }
 
+    /// As `end`, of a writer that should end by itself: kills it if it does not.
+    pub(crate) fn end_within(self, patience: Duration) -> Result<(ExitStatus, String), String> {
+        let (id, done) = (self.child.id().to_string(), Arc::new(AtomicBool::new(false)));
+        let watch = {
+            let done = done.clone();
+            std::thread::spawn(move || {
+                let started = Instant::now();
+                while !done.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(Duration::from_millis(50));
+                    if started.elapsed() > patience {
+                        let _ = tool("kill", &["-KILL".as_ref(), id.as_ref()]);
+                        return;
+                    }
+                }
+            })
+        };
+        let ended = self.end();
+        done.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
+        let _ = watch.join();
+        ended
+    }
+
     /// Listens to the end, and says how it ended.
     pub(crate) fn end(mut self) -> Result<(ExitStatus, String), String> {
         let heard = loop {
@@ -121,7 +147,10 @@ pub(crate) fn examine(path: &Path, judge: &mut Judge, rng: &mut Rng) -> Result<(
     judge.examine(&index)?;
     match rng.below(2) {
         0 => index.close().map_err(|error| format!("close: {error}")),
-        _ => Ok(drop(index)),
+        _ => {
+            drop(index);
+            Ok(())
+        }
     }
 }
 
@@ -134,13 +163,14 @@ struct Tally {
 }
 
 /// Runs until `kills` writers have been killed. Gives the last line.
-pub(crate) fn run(folder: &Path, seed: u64, kills: u64) -> Result<String, String> {
+pub(crate) fn run(folder: &Path, seed: u64, kills: u64, lies: bool) -> Result<String, String> {
     let mut rng = Rng::new(seed);
     let (path, mut judge) = (folder.join("index"), Judge::new(seed));
     let (started, mut tally) = (Instant::now(), Tally::default());
     while tally.kills < kills {
         let cycle = tally.kills + tally.ended;
-        one(&path, seed, &mut judge, &mut rng, &mut tally)
+        let manner = Manner { lies, ..Manner::random(&mut rng) };
+        one(&path, (seed, manner), &mut judge, &mut rng, &mut tally)
             .map_err(|words| format!("seed {seed}, life {cycle}: {words}"))?;
         if rng.below(4) == 0 {
             tally.examined += 1;
@@ -165,12 +195,11 @@ pub(crate) fn run(folder: &Path, seed: u64, kills: u64) -> Result<String, String
 
 fn one(
     path: &Path,
-    seed: u64,
+    (seed, mut manner): (u64, Manner),
     judge: &mut Judge,
     rng: &mut Rng,
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let mut manner = Manner::random(rng);
     let moment = Moment::random(rng, &mut manner);
     let mut running = Running::start(writer::command(&[], path, seed, manner), judge)?;
     match moment {

@@ -21,6 +21,8 @@ pub(crate) struct Manner {
     pub(crate) background: bool,
     /// Pages are read through a map.
     pub(crate) mapped: bool,
+    /// Acknowledges before it commits: whoever does not notice is no judge.
+    pub(crate) lies: bool,
     /// After so long it closes the index and ends; 0: never.
     pub(crate) life_ms: u64,
 }
@@ -29,17 +31,20 @@ impl Manner {
     /// Any manner.
     pub(crate) fn random(rng: &mut Rng) -> Manner {
         let mut half = || rng.below(2) == 0;
-        Manner { background: half(), mapped: half(), life_ms: 0 }
+        Manner { background: half(), mapped: half(), lies: false, life_ms: 0 }
     }
 
     fn encode(self) -> String {
-        let flags = u64::from(self.background) | u64::from(self.mapped) << 1;
-        (flags | self.life_ms << 2).to_string()
+        let flag = |is_set: bool, place: u32| u64::from(is_set) << place;
+        let flags = flag(self.background, 0) | flag(self.mapped, 1) | flag(self.lies, 2);
+        (flags | self.life_ms << 3).to_string()
     }
 
     fn decode(text: &str) -> Option<Manner> {
         let bits: u64 = text.parse().ok()?;
-        Some(Manner { background: bits & 1 > 0, mapped: bits & 2 > 0, life_ms: bits >> 2 })
+        let flag = |place: u32| bits >> place & 1 > 0;
+        let (background, mapped, lies) = (flag(0), flag(1), flag(2));
+        Some(Manner { background, mapped, lies, life_ms: bits >> 3 })
     }
 
     /// Budgets are small, so that there is always a checkpoint on its way.
@@ -105,7 +110,6 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         Ok(output) => run(Path::new(path), seed, manner, File::from(output)),
         Err(_) => End::Wrong,
     };
-    #[expect(clippy::cast_possible_truncation, reason = "they are small")]
     ExitCode::from(end as u8)
 }
 
@@ -177,6 +181,19 @@ fn after(index: &Index, error: &Error) -> End {
     if matches!(error, Error::StorageFull { .. }) {
         return End::Full;
     }
+    // A failed read alone refuses nothing; but no sync may succeed from now on.
+    if matches!(error, Error::Io { action: "read", .. }) {
+        for _ in 0..3 {
+            match index.insert("after", "a failed read").and_then(|_| index.sync()) {
+                Ok(()) => return End::Wrong,
+                Err(Error::Refused { .. }) => break,
+                Err(Error::Io { action: "read", .. }) => {
+                    return End::Refused;
+                }
+                Err(_) => {}
+            }
+        }
+    }
     for call in 0..3 {
         let result = match call {
             0 => index.insert("after", "an error").map(drop),
@@ -225,6 +242,10 @@ impl Life<'_> {
         let mut full = 0;
         while !self.is_over() {
             let commit = workload::commit(self.seed, thread, *n + 1);
+            if self.manner.lies {
+                let _ = Message::Made { thread, n: *n + 1, lsn: 0 }.send(self.output);
+                let _ = Message::Durable { thread, n: *n + 1 }.send(self.output);
+            }
             let lsn = match commit.make(self.index, durability) {
                 Ok(lsn) => lsn,
                 Err(Error::StorageFull { .. }) if full < PATIENCE => {
@@ -236,6 +257,9 @@ impl Life<'_> {
             };
             full = 0;
             *n += 1;
+            if self.manner.lies {
+                continue;
+            }
             let told = lsn.map_or(0, |lsn| lsn.0);
             let _ = Message::Made { thread, n: *n, lsn: told }.send(self.output);
             match (self.manner.background, lsn) {
