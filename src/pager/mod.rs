@@ -32,6 +32,7 @@ pub(crate) use tree::{Node, Nodes, Tree};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
 use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
@@ -289,13 +290,16 @@ impl Shared {
     }
 
     /// Gives back, when no reader can see them any more: frames to the arena, pages to the space.
-    fn retire(&self, frames: Vec<u32>, pages: Vec<PageRun>) {
+    fn retire(&self, mut frames: Vec<u32>, pages: Vec<PageRun>) {
         if frames.is_empty() && pages.is_empty() {
             return;
         }
         let size = self.parameters.page_size as u64;
         let bytes = frames.len() as u64 * size + pages.iter().map(|p| p.count * size).sum::<u64>();
         let (arena, space) = (self.arena.clone(), self.space.clone());
+        if mutant(Mutant::FramesRecycledEarly) {
+            arena.free(&std::mem::take(&mut frames));
+        }
         self.epoch.retire(bytes, move || {
             arena.free(&frames);
             let mut space = space.lock().unwrap_or_else(PoisonError::into_inner);
