@@ -18,6 +18,9 @@
 //!    could be called with any such lifetime: so they are good for as long as the pin is held,
 //!    wherever it is moved to.
 //!
+//! `tests/interleavings.rs` has the protocol that rests on this under a model checker, which takes
+//! the collector at its word; `tests/linearizable.rs` runs the real one.
+//!
 //! Knows nothing of pages: what to do with garbage is in the function that is retired.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
