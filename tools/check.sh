@@ -12,6 +12,7 @@ step cargo clippy
 cargo clippy --all-targets -- -D warnings
 cargo clippy -p splitpoint -- -D warnings
 cargo clippy --all-targets --features splitpoint/mutants -- -D warnings
+cargo clippy -p splitpoint-torture --all-targets -- -D warnings
 step cargo test
 cargo test --release
 step cargo doc

@@ -45,6 +45,10 @@ type SharedRequests = (Mutex<Requests>, Condvar);
 /// take no lock and never wait for a writer. Writers take turns. When the last handle is dropped
 /// the index is closed as by [`Index::close`], but errors go unheard: call `close`.
 ///
+/// The child of a `fork` must not use a handle of its parent: what it reads may be out of date, and
+/// nothing that it writes gets into the file; its syncs are [`Error::Refused`]. Dropping the handle
+/// there does no harm.
+///
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// let index = splitpoint::Index::open(folder.path().join("features"))?;
@@ -151,6 +155,9 @@ impl Inner {
         if self.is_updating() {
             return Err(Error::Reentrant);
         }
+        // The threads that would be waited for, and the lock that would be given back, are those of
+        // the process that opened it.
+        self.shared.check_process()?;
         if !self.shared.close() {
             return Err(Error::Closed);
         }

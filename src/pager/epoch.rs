@@ -19,6 +19,9 @@
 //!    wherever it is moved to. Those of a [`Keep`] had that of another pin of the same thread, which
 //!    is still held when theirs is made: to the collector a thread is pinned until its last pin goes.
 //!
+//! `tests/interleavings.rs` has the protocol that rests on this under a model checker, which takes
+//! the collector at its word; `tests/linearizable.rs` runs the real one.
+//!
 //! Knows nothing of pages: what to do with garbage is in the function that is retired.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 

@@ -35,6 +35,7 @@ pub(crate) use tree::{Node, Nodes, Tree};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
 use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
@@ -279,6 +280,22 @@ impl Shared {
         let _ = self.refused.set(cause.to_string());
     }
 
+    /// Refuses all writes in the child of a fork: threads and locks are not what they seem there.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let checked = self.file.check_process();
+        self.or_refuse(checked.map_err(|error| Error::io("write", &self.path, error)))
+    }
+
+    /// Passes the result of a write on. A failure refuses all further writes (C6), but for a full
+    /// disk, where the caller takes back what it began.
+    pub(crate) fn or_refuse<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            if !matches!(error, Error::StorageFull { .. }) {
+                self.refuse(error);
+            }
+        })
+    }
+
     /// An error if writes are refused.
     pub(crate) fn check_not_refused(&self) -> Result<()> {
         match self.refused.get() {
@@ -296,13 +313,16 @@ impl Shared {
     }
 
     /// Gives back, when no reader can see them any more: frames to the arena, pages to the space.
-    fn retire(&self, frames: Vec<u32>, pages: Vec<PageRun>) {
+    fn retire(&self, mut frames: Vec<u32>, pages: Vec<PageRun>) {
         if frames.is_empty() && pages.is_empty() {
             return;
         }
         let size = self.parameters.page_size as u64;
         let bytes = frames.len() as u64 * size + pages.iter().map(|p| p.count * size).sum::<u64>();
         let (arena, space) = (self.arena.clone(), self.space.clone());
+        if mutant(Mutant::FramesRecycledEarly) {
+            arena.free(&std::mem::take(&mut frames));
+        }
         self.epoch.retire(bytes, move || {
             arena.free(&frames);
             let mut space = space.lock().unwrap_or_else(PoisonError::into_inner);
@@ -321,7 +341,7 @@ impl Shared {
         }
         // Growing by a quarter keeps the number of maps small; the tail takes no disk.
         let len = needed.max(self.file_len() + self.file_len() / 4).next_multiple_of(1 << 16);
-        self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e))?;
+        self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e)))?;
         // The map first: a length that is noted is never mapped again.
         self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);

@@ -421,6 +421,6 @@ impl Shared {
         // The shorter map first: nobody may touch what is cut off.
         self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);
-        self.file.set_len(len).map_err(|e| Error::io("shorten", &self.path, e))
+        self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("shorten", &self.path, e)))
     }
 }

@@ -163,7 +163,8 @@ impl Pager {
         shared.ensure_len(run.end())?;
         let offset = shared.offset_of(run.first) as u64;
         let write = |bytes: &[u8], offset| {
-            shared.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", &shared.path, e))
+            let written = shared.file.write_all_at(bytes, offset);
+            shared.or_refuse(written.map_err(|e| Error::io("write", &shared.path, e)))
         };
         write(key, offset)?;
         write(value, offset + key.len() as u64)

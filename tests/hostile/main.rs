@@ -15,6 +15,7 @@
 mod arguments;
 mod examine;
 mod file;
+mod fork;
 mod logs;
 mod memory;
 mod meta;
