@@ -47,3 +47,5 @@ int compare_bdb_del(DB *db, const void *key, unsigned klen) {
 int compare_bdb_sync(DB *db) { return db->sync(db, 0); }
 
 int compare_bdb_close(DB *db) { return db->close(db, 0); }
+
+const char *compare_bdb_version(void) { return db_version(NULL, NULL, NULL); }

@@ -1,6 +1,6 @@
 //! GNU dbm, by its C interface. One thread at a time.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use crate::store::{Ask, Kind, Need, Reader, Result, Setup, Sink, Store};
 
 pub const KIND: Kind = Kind {
     name: "gdbm",
-    version: || "libgdbm-dev of the system".to_owned(),
+    version,
     settings: "mapped; bucket cache and block size as by default since 1.21 (automatic); \
                gdbm_sync a batch where durable; a lock around each call. Not crash-safe, as \
                GDBM_NUMSYNC is off. Source: gdbm.h, the manual's chapters Open and Options",
@@ -27,6 +27,7 @@ struct Datum {
 #[link(name = "gdbm")]
 #[expect(unsafe_code, reason = "the C interface of the library")]
 unsafe extern "C" {
+    static gdbm_version: *const c_char;
     fn gdbm_open(
         path: *const c_char,
         block_size: c_int,
@@ -43,6 +44,11 @@ unsafe extern "C" {
 
 const WRITE_OR_CREATE: c_int = 2;
 const REPLACE: c_int = 1;
+
+#[expect(unsafe_code, reason = "a string that is never freed")]
+fn version() -> String {
+    unsafe { CStr::from_ptr(gdbm_version) }.to_string_lossy().into_owned()
+}
 
 struct File(*mut c_void);
 

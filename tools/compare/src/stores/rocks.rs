@@ -41,7 +41,10 @@ fn open(setup: &Setup) -> Result<Box<dyn Store>> {
     }
     let mut writes = WriteOptions::default();
     writes.set_sync(setup.durable);
-    Ok(Box::new(Rocks { database: DB::open(&options, &setup.folder)?, writes }))
+    // By name, since MultiGet in batches wants a handle.
+    let families = [("default", options.clone())];
+    let database = DB::open_cf_with_opts(&options, &setup.folder, families)?;
+    Ok(Box::new(Rocks { database, writes }))
 }
 
 struct Rocks {

@@ -9,7 +9,7 @@ use crate::store::{Kind, Reader, Result, Setup, Sink, Store};
 
 pub const KIND: Kind = Kind {
     name: "tkrzw",
-    version: || "libtkrzw-dev of the system".to_owned(),
+    version,
     settings: "HashDBM on MemoryMapParallelFile, num_buckets twice the records, lookups by a \
                callback on the mapped record, Synchronize(hard) a batch where durable. No log and \
                no atomic batches: not crash-safe. Source: tkrzw_dbm_hash.h, TuningParameters",
@@ -24,6 +24,7 @@ type Processor =
 #[link(name = "tkrzw")]
 #[expect(unsafe_code, reason = "the C interface of the library")]
 unsafe extern "C" {
+    static TKRZW_PACKAGE_VERSION: *const c_char;
     static TKRZW_REC_PROC_NOOP: *const c_char;
     fn tkrzw_get_last_status_message() -> *const c_char;
     fn tkrzw_dbm_open(path: *const c_char, writable: bool, params: *const c_char) -> *mut c_void;
@@ -52,6 +53,11 @@ unsafe extern "C" {
         arg: *mut c_void,
         params: *const c_char,
     ) -> bool;
+}
+
+#[expect(unsafe_code, reason = "a string that is never freed")]
+fn version() -> String {
+    unsafe { CStr::from_ptr(TKRZW_PACKAGE_VERSION) }.to_string_lossy().into_owned()
 }
 
 struct Tkrzw {

@@ -23,8 +23,7 @@ pub fn run(bench: &mut Bench, mut store: Box<dyn Store>) -> Result<Box<dyn Store
         kill(bench)?;
         let (opened, taken) = open(bench, first(bench))?;
         bench.row("open-killed", taken.as_secs_f64() * 1e3);
-        if bench.kind.crash_safe && bench.kind.name != "parity-db" {
-            // All that was synced must be there.
+        if keeps(bench) {
             let synced =
                 Probes::new(bench.shape, (first(bench)..first(bench) + count(bench)).collect());
             time_gets(&mut *opened.reader()?, &synced, true)?;
@@ -44,24 +43,25 @@ fn count(bench: &Bench) -> u64 {
     bench.records / 20
 }
 
+/// Whether all that was synced must be there after a kill.
+fn keeps(bench: &Bench) -> bool {
+    bench.kind.crash_safe && bench.can(Need::Durable)
+}
+
 /// Opens, with the first lookup.
 fn open(bench: &Bench, record: u64) -> Result<(Box<dyn Store>, Duration)> {
     let probe = Probes::new(bench.shape, vec![record]);
     let started = Instant::now();
     let store = bench.open(&bench.setup())?;
     let mut sink = Sink::default();
-    for key in probes_of(&probe) {
+    for key in probe.keys().iter() {
         store.reader()?.get(key, &mut sink)?;
     }
     let taken = started.elapsed();
-    if record == 0 || bench.kind.crash_safe && bench.kind.name != "parity-db" {
+    if record == 0 || keeps(bench) {
         verify(&sink, 1, probe.sum())?;
     }
     Ok((store, taken))
-}
-
-fn probes_of(probes: &Probes) -> std::slice::ChunksExact<'_, u8> {
-    probes.keys().iter()
 }
 
 /// Lets another process write, and kills it when it has synced.

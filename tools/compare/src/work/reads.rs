@@ -47,8 +47,8 @@ fn two_threads(bench: &Bench, store: &dyn Store, present: bool) -> Result<f64> {
         let threads = probes.each_ref().map(|probes| {
             let gate = &gate;
             scope.spawn(move || {
-                let mut reader = store.reader()?;
                 gate.wait();
+                let mut reader = store.reader()?;
                 time_gets(&mut *reader, probes, present)
             })
         });
