@@ -14,7 +14,7 @@ use super::backup::remove_leftover;
 use super::batch::Batch;
 use super::writer::start_of;
 use super::{Index, Options, open};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::log::{self, LogFiles, Lsn, remove_segments, segment_numbers};
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
 use crate::pager;
@@ -133,11 +133,19 @@ impl Hot<'_> {
             Err(Error::Corruption(_)) if self.is_locked() => return Ok(Attempt::Overtaken),
             Err(error) => return Err(error),
         };
+        let len = meta.page_count * meta.parameters.page_size as u64;
+        let found = self.file.len().map_err(|e| Error::io("read", self.from, e))?;
+        if found < len {
+            let fault = Fault::new(Promise::FileLength, len, found);
+            return Ok(self.verdict(&meta, fault.at(self.from, Place::File)));
+        }
+        if let Some(error) = self.newer_log(&meta)? {
+            return Ok(self.verdict(&meta, error));
+        }
         let fail = |e| Error::io("create", self.partial, e);
         let copy = self.storage.open(self.partial, OpenMode::CreateNew).map_err(fail)?;
-        let len = meta.page_count * meta.parameters.page_size as u64;
         if !self.copy_pages(&*copy, len, progress)? {
-            return self.verdict(&meta, None);
+            return Ok(Attempt::Overtaken);
         }
         let mut commits = Vec::new();
         if !meta.clean {
@@ -146,8 +154,11 @@ impl Hot<'_> {
                 commits.push(payload.to_vec());
                 Ok(())
             });
-            if let Err(error) = read {
-                return self.verdict(&meta, Some(error));
+            match read {
+                // A log that grows meanwhile may look damaged.
+                Err(_) if self.is_locked() => return Ok(Attempt::Overtaken),
+                Err(error) => return Ok(self.verdict(&meta, error)),
+                Ok(_) => {}
             }
         }
         if !self.is_still(&meta) {
@@ -165,16 +176,26 @@ impl Hot<'_> {
         let is_damage = |finding: &Finding| finding.severity == Severity::Damage;
         match report.findings.into_iter().find(is_damage) {
             None => Ok(Attempt::Whole(commits)),
-            Some(finding) => self.verdict(&meta, Some(finding.into_corruption(self.from).into())),
+            Some(finding) => Ok(self.verdict(&meta, finding.into_corruption(self.from).into())),
         }
     }
 
-    /// Whether what went wrong is the writer's doing.
-    fn verdict(&self, meta: &Meta, error: Option<Error>) -> Result<Attempt> {
-        match error {
-            Some(error) if self.is_still(meta) && !self.is_locked() => Ok(Attempt::Damaged(error)),
-            _ => Ok(Attempt::Overtaken),
-        }
+    /// Whether what went wrong is the writer's doing: not while its meta page is the same.
+    fn verdict(&self, meta: &Meta, error: Error) -> Attempt {
+        if self.is_still(meta) { Attempt::Damaged(error) } else { Attempt::Overtaken }
+    }
+
+    /// A log of a newer life than the meta page knows: that of a meta page that is lost.
+    fn newer_log(&self, meta: &Meta) -> Result<Option<Error>> {
+        let epoch = start_of(meta.log).epoch;
+        let leftovers = log::survey(&self.log_files(meta), epoch)?;
+        let newer = leftovers.into_iter().filter(|leftover| leftover.has_record);
+        let mut newer = newer.filter_map(|leftover| Some((leftover.number, leftover.header?)));
+        let found = newer.find(|(_, header)| header.epoch.counter > epoch.counter);
+        Ok(found.map(|(segment, header)| {
+            let fault = Fault::new(Promise::LogOwner, epoch.counter, header.epoch.counter);
+            fault.at(self.from, Place::Log { segment, offset: 0 })
+        }))
     }
 
     fn is_still(&self, meta: &Meta) -> bool {
@@ -236,7 +257,7 @@ impl Hot<'_> {
             let (mut batch, mut rest) = (Batch::new(), commit.as_slice());
             while !rest.is_empty() {
                 let decoded = Operation::decode(rest);
-                let place = crate::Place::File;
+                let place = Place::File;
                 let (operation, after) = decoded.map_err(|fault| fault.at(self.from, place))?;
                 batch.push(operation);
                 rest = after;

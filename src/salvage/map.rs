@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::records::{note_pages, value_of};
 use super::report::Loss;
 use super::roster::{Roster, Sound};
 use super::source::Source;
@@ -13,7 +14,9 @@ use super::way::{self, Way};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::log::{Epoch, segment_numbers, survey};
 use crate::page::meta::Meta;
-use crate::page::{HEADER_SIZE, Kind, LINE_SIZE};
+use crate::page::record::Record;
+use crate::page::{HEADER_SIZE, Kind, LINE_SIZE, OwnedPage, bucket};
+use crate::pager::PageSet;
 use crate::storage::OpenMode;
 use crate::storage::disk::DiskStorage;
 
@@ -128,6 +131,7 @@ impl FileMap {
         let roster = Roster::read(&source, &mut |_, _| ControlFlow::Continue(()))?;
         let mut way = way::find(&source, &roster, &meta);
         way.pages.sort_by_key(|sound| way::clip(&meta, sound.bucket_count, stretch_of(sound)).0);
+        let (values, lost_values) = check_values(&source, &way);
         let fills = |kind: Kind| way.pages.iter().filter(move |s| s.kind == kind).map(fill);
         let next_run_count = meta.next.as_ref().map_or(0, |side| side.layout.run_count());
         Ok(FileMap {
@@ -139,22 +143,41 @@ impl FileMap {
             bucket_count: meta.current.layout.bucket_count,
             next_bucket_count: meta.next.as_ref().map_or(0, |side| side.layout.bucket_count),
             splitpoint: meta.splitpoint,
-            pages: uses(&source, &way),
+            pages: uses(&source, &way, &lost_values),
             buckets: fills(Kind::Bucket).collect(),
             overflow: fills(Kind::Overflow).collect(),
             chain_lens: chain_lens(&way),
             run_count: meta.current.layout.run_count() + next_run_count,
             log: segments(&source, &meta)?,
-            losses: losses(&source, way.losses),
+            losses: losses(&source, way.losses, values),
             file: source.path,
         })
     }
 }
 
-fn losses(source: &Source, of_way: Vec<Loss>) -> Vec<Loss> {
+/// The large records that are not whole, and their pages.
+fn check_values(source: &Source, way: &Way) -> (Vec<Loss>, PageSet) {
+    let (mut losses, mut pages) = (Vec::new(), PageSet::default());
+    let mut page = OwnedPage::new(source.page_size);
+    for sound in &way.pages {
+        if !source.read_page(sound.at, &mut page) {
+            continue;
+        }
+        for slot in bucket::slots(page.view()) {
+            let Some(Record::Large(large)) = slot.record else { continue };
+            if let Err(fault) = value_of(source, &large) {
+                losses.push(Loss::new(Place::Page(large.page.into()), "large record", fault));
+                note_pages(&mut pages, source, &large);
+            }
+        }
+    }
+    (losses, pages)
+}
+
+fn losses(source: &Source, of_way: Vec<Loss>, values: Vec<Loss>) -> Vec<Loss> {
     let slots = source.bad_slots.iter();
     let slots = slots.map(|(place, fault)| Loss::new(*place, "meta page", *fault));
-    slots.chain(of_way).collect()
+    slots.chain(of_way).chain(values).collect()
 }
 
 fn stretch_of(sound: &Sound) -> (u128, u128) {
@@ -170,11 +193,11 @@ fn fill(sound: &Sound) -> PageFill {
     }
 }
 
-fn uses(source: &Source, way: &Way) -> Vec<PageUse> {
+fn uses(source: &Source, way: &Way, lost_values: &PageSet) -> Vec<PageUse> {
     let mut uses: Vec<PageUse> = (0..source.page_limit())
         .map(|page| match page {
             page if page < source.first_page() => PageUse::Meta,
-            page if way.reached.contains(page) => PageUse::Lost,
+            page if way.reached.contains(page) || lost_values.contains(page) => PageUse::Lost,
             page if way.used.contains(page) => PageUse::Value,
             _ => PageUse::Free,
         })

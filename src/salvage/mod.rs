@@ -80,7 +80,7 @@ impl Salvage {
         self
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn on(mut self, storage: Arc<dyn Storage>) -> Salvage {
         self.storage = storage;
         self

@@ -364,7 +364,7 @@ pub(super) fn value_of(
 }
 
 /// Notes the pages that hold a large record.
-fn note_pages(pages: &mut PageSet, source: &Source, large: &LargeRecord) {
+pub(super) fn note_pages(pages: &mut PageSet, source: &Source, large: &LargeRecord) {
     let first = u64::from(large.page);
     let end = first.saturating_add(large.page_count(source.page_size)).min(source.page_limit());
     (first..end).for_each(|page| {

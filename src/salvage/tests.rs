@@ -190,17 +190,16 @@ impl Sample {
     /// A check finds every change of a byte that can be reached, and names its page.
     fn expect_found(&self, done: &CorruptReport) {
         let changed = self.changed();
-        let mut is_complete = true;
-        let places: BTreeSet<_> = match Inspector::open_on(self.storage.clone(), "/copy".as_ref())
-            .and_then(|inspector| inspector.check(|_, _| ()))
-        {
-            Ok(report) => {
-                is_complete = report.is_complete;
-                report.findings.iter().map(|finding| finding.place.to_string()).collect()
-            }
+        let checked = Inspector::open_on(self.storage.clone(), "/copy".as_ref())
+            .and_then(|inspector| inspector.check(|_, _| ()));
+        let report = match checked {
+            Ok(report) => report,
             Err(Error::Corruption(_) | Error::NotAnIndex { .. }) => return,
             Err(error) => panic!("{done:?}: {error}"),
         };
+        let is_complete = report.is_complete;
+        let places: BTreeSet<String> =
+            report.findings.iter().map(|finding| finding.place.to_string()).collect();
         for page in changed {
             let named = match self.used.get(&page) {
                 Some((named, _)) => Place::Page(*named),

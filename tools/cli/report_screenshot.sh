@@ -83,9 +83,9 @@ HTML
   size=$(wc -c < "$pictures/$name.png")
   [ "$size" -gt 15000 ] || { echo "report_screenshot: $name: $size bytes of picture: empty?"; failed=1; }
 }
-look "$work/sound.html" report-desktop 1200 1900
-look "$work/sound.html" report-dark 1200 1900 --blink-settings=preferredColorScheme=0
-look "$work/sound.html" report-phone 390 3000
-look "$work/damaged.html" report-damaged 1200 2100
+look "$work/sound.html" report-desktop 1200 1500
+look "$work/sound.html" report-dark 1200 1500 --blink-settings=preferredColorScheme=0
+look "$work/sound.html" report-phone 390 2050
+look "$work/damaged.html" report-damaged 1200 1750
 [ "$failed" = 0 ] && echo "report_screenshot: passed; pictures in $pictures"
 exit "$failed"

@@ -11,7 +11,7 @@ use crate::human;
 use svg::{Bar, Part, escape};
 
 /// Squares of the map at most; a larger file has several pages in each.
-const CELLS_MAX: usize = 4096;
+const CELLS_MAX: usize = 2048;
 /// Losses that are listed.
 const LOSSES_MAX: usize = 100;
 /// Bars of the fill histogram.
@@ -33,15 +33,12 @@ pub(crate) fn page(map: &FileMap) -> String {
     let name = map.file.file_name().unwrap_or(map.file.as_os_str()).to_string_lossy();
     let title = escape(&name);
     let mut cards = String::new();
-    for (heading, words, body, is_wide) in
-        [space(map), fill(map), chains(map), page_map(map), sweep(map), log(map), losses(map)]
-    {
-        if body.is_empty() {
-            continue;
-        }
-        let class = if is_wide { " class=\"wide\"" } else { "" };
-        let _ = write!(cards, "<section{class}><h2>{heading}</h2><p>{words}</p>{body}</section>\n");
+    for card in [losses(map), space(map), fill(map), chains(map)] {
+        cards.push_str(&section(card));
     }
+    let _ =
+        write!(cards, "<div class=\"column\">{}{}</div>", section(sweep(map)), section(log(map)));
+    cards.push_str(&section(page_map(map)));
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -56,12 +53,21 @@ pub(crate) fn page(map: &FileMap) -> String {
     )
 }
 
+/// A card; nothing if there is nothing in it.
+fn section((heading, words, body, is_wide): Card) -> String {
+    if body.is_empty() {
+        return String::new();
+    }
+    let class = if is_wide { " class=\"wide\"" } else { "" };
+    format!("<section{class}><h2>{heading}</h2><p>{words}</p>{body}</section>\n")
+}
+
 fn verdict(map: &FileMap) -> String {
     let state = if map.is_clean { "closed clean" } else { "open, or not closed" };
     let damage = match map.losses.len() {
-        0 => "<b>nothing is lost on the way to its pages</b>".to_owned(),
-        1 => "<b class=\"bad\">1 page is not what it should be</b>".to_owned(),
-        count => format!("<b class=\"bad\">{count} pages are not what they should be</b>"),
+        0 => "<b>nothing is lost</b>".to_owned(),
+        1 => "<b class=\"bad\">1 thing is not what it should be</b>".to_owned(),
+        count => format!("<b class=\"bad\">{count} things are not what they should be</b>"),
     };
     format!("<p class=\"verdict\">Checkpoint {}, {state}; {damage}.</p>", map.generation)
 }
@@ -201,8 +207,7 @@ fn page_map(map: &FileMap) -> Card {
             let _ = write!(legend, "<li><i class=\"{class}\"></i>{name} {count}</li>");
         }
     }
-    let columns = if classes.len() <= 1024 { 64 } else { 96 };
-    let drawn = svg::map(&classes, columns, "the pages of the file");
+    let drawn = svg::map(&classes, 64, "the pages of the file");
     let pages = human::count(map.pages.len() as u64);
     let words = match each {
         1 => format!("{pages} pages of {}, row by row.", human::bytes(map.page_size)),

@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-/// Width of every drawing.
+/// Width of a chart: about that of a phone, so that its words can be read there.
+const CHART: f64 = 420.0;
+/// Width of a map and of a stacked bar.
 const WIDTH: f64 = 640.0;
 const LEFT: f64 = 54.0;
 const BOTTOM: f64 = 40.0;
@@ -28,9 +30,9 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// A drawing of that height, described for those who cannot see it.
-fn drawing(height: f64, label: &str, body: &str) -> String {
+fn drawing(width: f64, height: f64, label: &str, body: &str) -> String {
     format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">{body}</svg>",
+        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">{body}</svg>",
         escape(label)
     )
 }
@@ -60,11 +62,11 @@ fn step(max: u64) -> u64 {
 
 /// Bars side by side, with an axis of counts. `x` and `y` say what is counted.
 pub(crate) fn bars(bars: &[Bar], x: &str, y: &str) -> String {
-    const HEIGHT: f64 = 260.0;
+    const HEIGHT: f64 = 230.0;
     let max = bars.iter().map(|bar| bar.count).max().unwrap_or_default().max(1);
     let step = step(max);
     let top = max.div_ceil(step) * step;
-    let (plot_width, plot_height) = (WIDTH - LEFT - 8.0, HEIGHT - TOP - BOTTOM);
+    let (plot_width, plot_height) = (CHART - LEFT - 8.0, HEIGHT - TOP - BOTTOM);
     let height_of = |count: u64| count as f64 / top as f64 * plot_height;
     let base = HEIGHT - BOTTOM;
     let mut body = String::new();
@@ -74,7 +76,7 @@ pub(crate) fn bars(bars: &[Bar], x: &str, y: &str) -> String {
             body,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
              <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - 8.0,
+            CHART - 8.0,
             LEFT - 7.0,
             at + 4.0,
             short(tick)
@@ -111,7 +113,7 @@ pub(crate) fn bars(bars: &[Bar], x: &str, y: &str) -> String {
         TOP + plot_height / 2.0,
         escape(y)
     );
-    drawing(HEIGHT, &format!("{y} by {x}"), &body)
+    drawing(CHART, HEIGHT, &format!("{y} by {x}"), &body)
 }
 
 /// `12`, `3.4k`, `5M`.
@@ -147,7 +149,7 @@ pub(crate) fn stacked(parts: &[Part], label: &str, height: f64) -> String {
         );
         left += width;
     }
-    drawing(height, label, &body)
+    drawing(WIDTH, height, label, &body)
 }
 
 /// A map of small squares, row by row, each of a class.
@@ -167,7 +169,7 @@ pub(crate) fn map(classes: &[&'static str], columns: usize, label: &str) -> Stri
             );
         }
     }
-    drawing(classes.len().div_ceil(columns) as f64 * size, label, &body)
+    drawing(WIDTH, classes.len().div_ceil(columns) as f64 * size, label, &body)
 }
 
 #[cfg(test)]

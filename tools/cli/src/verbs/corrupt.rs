@@ -6,8 +6,8 @@ use serde_json::json;
 use splitpoint::salvage::{CorruptKind, corrupt};
 
 use crate::failure::{Answer, Context, Failure, Outcome};
-use crate::human;
 use crate::output::Output;
+use crate::{human, interrupt};
 
 /// The arguments of `corrupt`.
 #[derive(clap::Args)]
@@ -46,6 +46,8 @@ impl Args {
                 self.file.display()
             )));
         }
+        // Not left half-written: it is finished first.
+        interrupt::watch()?;
         let done = corrupt(&self.file, &copy, self.kind, self.seed).opening(&self.file)?;
         let places: Vec<String> = done.places.iter().map(ToString::to_string).collect();
         let mut output = Output::new();

@@ -8,7 +8,7 @@ use splitpoint::salvage::FileMap;
 
 use crate::failure::{Answer, Context, Failure, Outcome};
 use crate::output::Output;
-use crate::{report, target};
+use crate::{interrupt, report, target};
 
 /// The arguments of `report`.
 #[derive(clap::Args)]
@@ -23,8 +23,12 @@ pub(crate) struct Args {
 impl Args {
     /// Draws it.
     pub(crate) fn run(self) -> Outcome {
+        interrupt::watch()?;
         let map = FileMap::read(&self.file).opening(&self.file)?;
         let page = report::page(&map);
+        if interrupt::asked() {
+            return Err(Failure::Work("interrupted; nothing was written".to_owned()));
+        }
         let mut output = Output::new();
         if self.output == Path::new("-") {
             output.bytes(page.as_bytes())?;

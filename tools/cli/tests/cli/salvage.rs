@@ -31,7 +31,7 @@ fn corrupt_asks_first_and_leaves_the_file_alone() {
         let damaged = bytes(&place, &copy);
         let at = usize::try_from(said["offset"].as_u64().unwrap()).unwrap();
         assert!(damaged.get(..at) == before.get(..at) && damaged != before, "{kind}");
-        place.run(&args).fails(3, "exists already");
+        place.run(&args).fails(3, &format!("{copy} exists already"));
         // The same again, under another name.
         place.ok(&["corrupt", "a", "--kind", kind, "--seed", "5", "--yes", "--output", "again"]);
         assert!(bytes(&place, "again") == damaged, "{kind}");
@@ -68,7 +68,7 @@ fn what_is_salvaged_is_sound_and_what_is_lost_is_told() {
                 lost_any += 1;
             }
             let again = place.run(&["salvage", copy, "new"]);
-            again.fails(3, "exists already");
+            again.fails(3, "new exists already");
             for name in ["new", copy] {
                 std::fs::remove_file(place.path(name)).unwrap();
             }
@@ -88,6 +88,9 @@ fn a_sound_file_is_salvaged_whole() {
     place.write("text", "this is not an index, but it is long enough to be looked at");
     place.run(&["salvage", "text", "c"]).fails(3, "not a splitpoint");
     place.run(&["salvage", "none", "c"]).fails(3, "No such file");
+    let ran = place.run(&["salvage", "a", "no folder/c"]);
+    ran.fails(3, "no folder");
+    assert!(!ran.err.contains("splitpoint create"), "{ran:?}");
     assert!(!place.path("c").exists());
 }
 
