@@ -141,9 +141,10 @@ fn space(map: &FileMap) -> Card {
 fn fill(map: &FileMap) -> Card {
     let mut counts = [0_u64; FILL_BARS];
     for page in &map.buckets {
-        let share = (page.live_len + page.cells_len) as f64 / map.page_size.max(1) as f64;
-        // Negative or too large it cannot be; a full page is in the last bar.
-        let at = ((share * FILL_BARS as f64) as usize).min(FILL_BARS - 1);
+        let used = page.live_len + page.cells_len;
+        let at = (used * FILL_BARS as u64).checked_div(map.page_size).unwrap_or_default();
+        // A full page is in the last bar.
+        let at = usize::try_from(at).unwrap_or(FILL_BARS).min(FILL_BARS - 1);
         if let Some(count) = counts.get_mut(at) {
             *count += 1;
         }

@@ -90,7 +90,7 @@ fn a_backup_beside_a_writer_is_one_moment() {
         }
         assert_eq!(place.run(&["check", copy]).code, 0);
         let content = place.content(copy);
-        assert!(!content.is_empty() && content.len() % 10 == 0, "{}", content.len());
+        assert!(!content.is_empty() && content.len().is_multiple_of(10), "{}", content.len());
         let mut versions = std::collections::BTreeMap::new();
         for (key, value) in content {
             let key = u32::from_le_bytes(key.try_into().unwrap());
