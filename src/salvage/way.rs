@@ -190,7 +190,8 @@ impl Finder<'_> {
             return None;
         };
         // A page that is reached twice ends a circle, and what is reached is not read twice.
-        let is_new = page < crate::page::pointer::PAGE_COUNT_MAX && self.way.reached.insert(page);
+        // Only pages that the file has: a set of others would have any size.
+        let is_new = page < self.source.page_limit() && self.way.reached.insert(page);
         let sound = self.roster.of_pointer(page, checksum).filter(|sound| {
             is_new && (sound.kind, sound.owner, sound.bucket_count) == (kind, owner, bucket_count)
         });
