@@ -270,7 +270,7 @@ impl Sample {
 }
 
 fn seeds() -> u64 {
-    std::env::var("SPLITPOINT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
+    std::env::var("SPLITPOINT_DAMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
 }
 
 fn campaign(kind: CorruptKind) {
