@@ -59,6 +59,7 @@ pub mod mutant;
 mod mutant;
 mod page;
 mod pager;
+pub mod salvage;
 mod storage;
 mod table;
 
@@ -84,7 +85,9 @@ pub mod simulation {
         CallKind, Choice, CrashImages, Fate, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume,
     };
 }
-pub use index::{Batch, Cursor, Durability, Index, Iter, Options, Stats, Value};
+pub use index::{
+    Batch, Cursor, Difference, Durability, HotBackup, Index, Iter, Options, Stats, Value,
+};
 pub use log::Lsn;
 
 #[cfg(doctest)]

@@ -163,7 +163,7 @@ fn check_contents(table: &Table, sweeping: bool) {
     let mut all = BTreeMap::new();
     let mut next = Some(0);
     while let Some(first) = next {
-        let (entries, after) = scan::bucket_from(shared, first).unwrap();
+        let (entries, after) = scan::bucket_from(shared, first, None).unwrap();
         all.extend(entries.into_iter().map(|(_, key, value)| (key, value)));
         next = after;
     }
@@ -309,7 +309,7 @@ fn use_all(bytes: &[u8], verify: Verify, access: Access) -> Result<BTreeMap<Vec<
         }
         let mut next = Some(0);
         while let Some(first) = next {
-            next = match scan::bucket_from(shared, first) {
+            next = match scan::bucket_from(shared, first, None) {
                 Ok((_, after)) => after,
                 Err(error) => {
                     failed = Some(error);

@@ -156,7 +156,7 @@ fn settle_names(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> R
     sync_folder(storage, path)
 }
 
-pub(super) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(crate) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
     if mutant(Mutant::NoFolderSync) {
         return Ok(());
     }
@@ -277,7 +277,7 @@ fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<b
 }
 
 /// The name of a file that is not whole yet: one that nobody gives to a file of another kind.
-pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
+pub(crate) fn partial_name(path: &Path) -> Result<PathBuf> {
     let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
     let name = path.file_name().ok_or_else(|| Error::io("create", path, nameless()))?;
     let mut name = name.to_owned();

@@ -191,6 +191,12 @@ impl Options {
         self
     }
 
+    /// Puts the index there, without threads of its own: what they do runs in the calls that need it.
+    pub(crate) fn on(mut self, storage: Arc<dyn Storage>) -> Options {
+        (self.storage, self.manual) = (storage, true);
+        self
+    }
+
     /// Puts the index on a simulated disk.
     #[cfg(feature = "simulation")]
     pub fn storage(mut self, disk: &crate::storage::simulated::SimulatedDisk) -> Options {

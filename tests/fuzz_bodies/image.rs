@@ -34,6 +34,7 @@ pub(crate) fn run(packed: &[u8]) {
         }
     }
     assert!(disk.snapshot() == before, "reading changed a file");
+    salvage(&files);
     let verify = ops.of(&[Verify::OnFirstTouch, Verify::Always, Verify::Never]);
     let access = ops.of(&[Access::Pread, Access::Mapped]);
     if let Ok(index) = options(&disk).verify(verify).access(access).open(PATH) {
@@ -86,6 +87,17 @@ fn look(disk: &SimulatedDisk) {
         assert_eq!(sum, inspector.file_len(), "all bytes are for something");
     }
     let _ = inspector.check(|done, all| assert!(done <= all)).map(|report| report.to_string());
+}
+
+/// What is left of it is an index, and the damaged files are as they were.
+fn salvage(files: &Files) {
+    let disk = disk(files);
+    let Ok(report) = splitpoint::fuzzing::salvage(&disk, PATH, "/new") else { return };
+    let _ = report.to_string();
+    assert!(disk.live_bytes(PATH).as_deref() == Some(files.data.as_slice()));
+    let index = options(&disk).read_only(true).open("/new").expect("a new index");
+    assert_eq!(index.len(), report.record_count);
+    assert!(index.check().expect("a new index").is_sound());
 }
 
 fn read(index: &Index, len: usize) {

@@ -2,11 +2,13 @@
 //! for any bytes: no panic, no loop without end, bounded memory, and nothing changed by reading.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use splitpoint::inspect::{Inspector, Report};
+use splitpoint::salvage::{FileMap, Salvage};
 use splitpoint::simulation::SimulatedDisk;
 use splitpoint::{Access, Error, Index, Options, Promise, Verify};
 
@@ -55,6 +57,10 @@ pub(crate) fn examine(sample: &Sample) -> Result<Seen, String> {
     if before != content(folder.path()) {
         return Err("reading changed a file".into());
     }
+    rescue(&path, sample.len())?;
+    if before != content(folder.path()) {
+        return Err("salvaging or copying changed a file".into());
+    }
     let disk = sample.disk();
     let before = image(&disk);
     guard("writing", usize::MAX, || write(&disk, &sample.keys, &mut seen))?;
@@ -68,6 +74,41 @@ pub(crate) fn examine(sample: &Sample) -> Result<Seen, String> {
         return Err(format!("refused and yet changed: {:?}", seen.write));
     }
     Ok(seen)
+}
+
+/// Whatever takes a copy of what is left, by whichever door: an error at worst, and what it writes
+/// is sound.
+fn rescue(path: &Path, len: usize) -> Result<(), String> {
+    /// An index of its own, with the memory that any has.
+    const LIMIT: usize = 64 << 20;
+    let limit = LIMIT + 8 * len;
+    let target = folder();
+    let new = target.path().join("new");
+    let check = |new: &Path| {
+        let index = Index::open_read_only(new).unwrap();
+        assert!(index.check().unwrap().is_sound());
+        index.len()
+    };
+    guard("salvaging", limit, || {
+        if let Ok(report) = Salvage::new().run(path, &new) {
+            assert_eq!(check(&new), report.record_count, "{report}");
+        }
+    })?;
+    guard("mapping", limit, || drop(FileMap::read(path)))?;
+    let copy = target.path().join("copy");
+    guard("copying", limit, || {
+        if let Ok(made) = Index::backup_file(path, &copy, |_, _| ControlFlow::Continue(())) {
+            assert_eq!(check(&copy), made.record_count);
+        }
+    })?;
+    guard("reading on", limit, || {
+        let Ok(index) = Index::open_read_only(path) else { return };
+        let count = index.iter().unwrap().skip_damaged().take(1_000_000).count();
+        assert!(count < 1_000_000, "a scan without end");
+    })?;
+    let mut names: Vec<_> = content(target.path()).into_keys().collect();
+    names.retain(|name| name != "new" && name != "copy");
+    if names.is_empty() { Ok(()) } else { Err(format!("left behind: {names:?}")) }
 }
 
 /// A folder in memory where there is one.

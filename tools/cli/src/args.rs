@@ -55,6 +55,27 @@ enum Verb {
     /// Print the facts of a file for a monitoring system.
     #[command(after_help = help::METRICS)]
     Metrics(verbs::metrics::Args),
+    /// Write what is left of a damaged file into a new one, and list what is lost.
+    #[command(after_help = help::SALVAGE)]
+    Salvage(verbs::salvage::Args),
+    /// Draw a file: one page of pictures for a browser.
+    #[command(after_help = help::REPORT)]
+    Report(verbs::report::Args),
+    /// Copy a file as it is at one moment, while another process may be writing it.
+    #[command(after_help = help::BACKUP)]
+    Backup(verbs::backup::Args),
+    /// Print the keys that two files do not agree about; exit code 1 if there are any.
+    #[command(after_help = help::DIFF)]
+    Diff(verbs::diff::Args),
+    /// Make a damaged copy of a file, to see what the other verbs make of it.
+    #[command(after_help = help::CORRUPT)]
+    Corrupt(verbs::corrupt::Args),
+    /// Print a script that completes verbs and options in a shell.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(verbs::shell::Completions),
+    /// Print the manual page, of the tool or of a verb.
+    #[command(after_help = help::MAN)]
+    Man(verbs::shell::Man),
     /// See it work: load, serve, count, kill a writer, recover. Under a minute.
     #[command(after_help = help::DEMO)]
     Demo(demo::Args),
@@ -83,6 +104,13 @@ impl Cli {
             Verb::Dump(args) => args.run(),
             Verb::Explain(args) => args.run(),
             Verb::Metrics(args) => args.run(),
+            Verb::Salvage(args) => args.run(),
+            Verb::Report(args) => args.run(),
+            Verb::Backup(args) => args.run(),
+            Verb::Diff(args) => args.run(),
+            Verb::Corrupt(args) => args.run(),
+            Verb::Completions(args) => args.run(),
+            Verb::Man(args) => args.run(),
             Verb::Demo(args) => args.run(),
             Verb::Formats => help::print_formats(),
             Verb::DemoWriter(args) => args.run(),

@@ -20,7 +20,7 @@ A first walk:
 
 Exit codes:
   0  fine
-  1  the answer is no: a key is absent, the check found damage
+  1  the answer is no: a key is absent, the check found damage, the files differ
   2  the arguments are wrong
   3  a file cannot be opened: not there, no permission, locked, not a splitpoint file
   4  the work failed on the way, or was interrupted
@@ -171,6 +171,67 @@ Example: for the text collector of Prometheus' node exporter
   splitpoint metrics users.sp --format prometheus > /var/lib/node_exporter/users.prom
 
 Reads the whole file, as `stat` does, with the same numbers.";
+
+/// For `salvage`.
+pub(crate) const SALVAGE: &str = "\
+Example: what is left of a damaged file, as JSON, and only what is certain
+  splitpoint salvage users.sp users-new.sp
+  splitpoint salvage users.sp certain.sp --no-older --json
+
+Reads every page that proves itself, and the log; writes a new, sound file; lists what is lost, page
+by page, and about how many records. Where a page is lost, an older one that the file still has is
+taken: its records may be out of date, or removed since, and are counted. The damaged file is only
+read. The exit code is 0 once the new file is there, whatever is lost.";
+
+/// For `report`.
+pub(crate) const REPORT: &str = "\
+Example:
+  splitpoint report users.sp -o users.html
+
+One page with pictures, without scripts, that needs no network: how full buckets are, how long
+chains, a map of the file by what its pages are for, space by use, the splitpoint, the log. The file
+may be damaged, or open in another process: then pages may seem lost that were only replaced.";
+
+/// For `backup`.
+pub(crate) const BACKUP: &str = "\
+Example: while a server writes the file
+  splitpoint backup users.sp users-monday.sp
+
+The copy is the file at one moment: the last checkpoint and what the log had when it was read. It is
+checked before it gets its name. If the writer is faster than the copying 16 times, it says so, and
+nothing is written; let the process that has the file open call Index::backup then.";
+
+/// For `diff`.
+pub(crate) const DIFF: &str = "\
+Example: what has changed since Monday
+  splitpoint diff users-monday.sp users.sp
+  splitpoint diff users-monday.sp users.sp --json | jq -r 'select(.difference == \"added\").key'
+
+Lines are + KEY for one that only the second file has, - KEY for one that only the first has, ~ KEY
+for one with another value, and then the counts. Copies (`backup`, `cp`) are read side by side, once;
+of files that were made apart every key is looked up. The exit code is 0 if they are equal, 1 if not.";
+
+/// For `corrupt`.
+pub(crate) const CORRUPT: &str = "\
+Example: turn a bit in a copy, and look for it
+  splitpoint corrupt users.sp --kind bitflip --seed 7 --yes
+  splitpoint check users.sp.bitflip-7
+
+Kinds: bitflip turns a bit; zero makes a page zeros; stale gives a page older contents; swap puts two
+pages in each other's place; truncate cuts the end off; torn-log spoils a sector of the log, of a file
+that was not closed. The file itself is never written to, and the copy must not exist. Damage may hit
+a page that is free: then there is nothing to be found.";
+
+/// For `completions`.
+pub(crate) const COMPLETIONS: &str = "\
+Example: for bash, for this user
+  splitpoint completions bash > ~/.local/share/bash-completion/completions/splitpoint";
+
+/// For `man`.
+pub(crate) const MAN: &str = "\
+Example: read it, and install that of a verb
+  splitpoint man | man -l -
+  splitpoint man load > ~/.local/share/man/man1/splitpoint-load.1";
 
 /// For `demo`.
 pub(crate) const DEMO: &str = "\

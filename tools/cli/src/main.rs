@@ -20,6 +20,7 @@ mod inspect;
 mod interrupt;
 mod keys;
 mod output;
+mod report;
 mod target;
 mod verbs;
 

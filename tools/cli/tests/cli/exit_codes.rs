@@ -87,8 +87,27 @@ fn absent_keys_are_1() {
 fn help_teaches() {
     let place = Place::new();
     let verbs = [
-        "create", "load", "get", "put", "del", "count", "scan", "export", "stat", "check", "dump",
-        "explain", "metrics", "demo",
+        "create",
+        "load",
+        "get",
+        "put",
+        "del",
+        "count",
+        "scan",
+        "export",
+        "stat",
+        "check",
+        "dump",
+        "explain",
+        "metrics",
+        "demo",
+        "salvage",
+        "report",
+        "backup",
+        "diff",
+        "corrupt",
+        "completions",
+        "man",
     ];
     let top = String::from_utf8(place.ok(&["--help"])).unwrap();
     assert!(top.contains("Exit codes:"));

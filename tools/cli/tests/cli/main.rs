@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod copies;
 mod demo;
 mod exit_codes;
 mod inspection;
@@ -9,6 +10,8 @@ mod load;
 mod lookups;
 mod manual;
 mod outputs;
+mod pictures;
 mod real_file;
 mod round_trips;
+mod salvage;
 mod support;
