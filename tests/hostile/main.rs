@@ -21,6 +21,7 @@ mod meta;
 mod pages;
 mod paths;
 mod sample;
+mod sizes;
 mod table;
 mod users;
 mod watch;
@@ -37,6 +38,7 @@ fn main() {
     let mut table = table::Table::new(only);
     meta::run(&mut table);
     pages::run(&mut table);
+    sizes::run(&mut table);
     logs::run(&mut table);
     paths::run(&mut table);
     arguments::run(&mut table);
