@@ -72,7 +72,7 @@ impl Inspector {
         report.number("bucket_count", side.layout.bucket_count);
         report.number("bucket", bucket);
         report.number("run", Layout::run_of(bucket));
-        report.bits("tag", bucket::tag(hash).into());
+        report.bits("tag", bucket::tag_of(&meta.parameters.shape(), hash).into());
         report.number("filter_bit", hash >> 32 & 15);
         if !meta.clean {
             report.text("log", "not read; there may be later changes in it");

@@ -7,6 +7,7 @@ use super::{Inspector, expected};
 use crate::CheckReport;
 use crate::error::Result;
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
+use crate::page::shape::Shape;
 use crate::page::usage::capacity;
 use crate::table::check::census::{Census, SideCensus};
 use crate::table::check::{Extent, census};
@@ -129,7 +130,8 @@ impl Inspector {
         let contents = &census.contents;
         let in_slots = contents.record_headers + contents.keys + contents.values;
         let large = census.pages.value.saturating_sub(contents.value_rest);
-        let fits = capacity(page_size, census.record_count, in_slots.saturating_sub(large));
+        let shape = meta.parameters.shape();
+        let fits = capacity(page_size, &shape, census.record_count, in_slots.saturating_sub(large));
         FileStat {
             file: self.path.clone(),
             file_len: census.pages.sum(),
@@ -150,7 +152,7 @@ impl Inspector {
             longest_chain_run: longest.1,
             pages_per_hit: per(census.hit_reads as f64, census.record_count),
             pages_per_miss: census.miss_reads,
-            reloaded_len: reloaded_len(page_size, census),
+            reloaded_len: reloaded_len(page_size, &shape, census),
             check,
         }
     }
@@ -239,7 +241,7 @@ fn histogram(counted: &BTreeMap<u64, u64>, expect: &BTreeMap<u64, f64>) -> Histo
 }
 
 /// What a new file of these records would take: pages filled to the target, directories, bitmap.
-fn reloaded_len(page_size: usize, census: &Census) -> u64 {
+fn reloaded_len(page_size: usize, shape: &Shape, census: &Census) -> u64 {
     /// The fill that a table grows to (D6).
     const FILL: f64 = 0.9;
     /// Of a cell of 64 bytes, the share of each of the 11 records that it is planned for.
@@ -247,8 +249,9 @@ fn reloaded_len(page_size: usize, census: &Census) -> u64 {
     let contents = &census.contents;
     let large = census.pages.value - contents.value_rest;
     let in_slots = contents.record_headers + contents.keys + contents.values - large;
-    let room = (page_size - crate::page::HEADER_SIZE) as f64 * FILL;
-    let needed = in_slots as f64 + census.record_count as f64 * SLOT_LEN;
+    let slot_len = if shape.is_fixed() { 0.0 } else { SLOT_LEN };
+    let room = shape.payload(page_size) as f64 * FILL;
+    let needed = in_slots as f64 + census.record_count as f64 * slot_len;
     let page_size = page_size as f64;
     let buckets = (needed / room).ceil();
     let trees = 2.0 + buckets * 1.07 * 8.0 / page_size;

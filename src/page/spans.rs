@@ -5,9 +5,13 @@
 
 use std::ops::Range;
 
+use super::cell::{DEAD, EMPTY};
 use super::record::Record;
-use super::view::{CELL_SLOTS, cell_count, heap_start};
-use super::{HEADER_SIZE, Kind, LINE_SIZE, View, bucket, get_u16, get_u32, get_u64};
+use super::shape::{Fixed, Shape};
+use super::view::{cell_count, heap_start};
+use super::{
+    CELL_SLOTS, HEADER_SIZE, Kind, LINE_SIZE, TagCell, View, bucket, get_u16, get_u32, get_u64,
+};
 
 /// What a [`Span`] belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,6 +134,11 @@ pub(crate) fn spans(bytes: &[u8], page: View<'_>, kind: Kind) -> Vec<Span> {
             cover.finish(Part::Empty, "words")
         }
         Kind::Bucket | Kind::Overflow => {
+            if let Some(Shape::Fixed(fixed)) = Shape::of(page) {
+                cover_tags(&mut cover, page);
+                cover_places(&mut cover, page, &fixed);
+                return cover.finish(Part::Free, "free");
+            }
             cover_cells(&mut cover, page);
             cover.to(heap_start(page), Part::Free, "free", "");
             cover_records(&mut cover, page);
@@ -157,11 +166,7 @@ fn cover_cells(cover: &mut Cover, page: View<'_>) {
             cover.to(start + LINE_SIZE, Part::Empty, "cells", "empty");
             continue;
         }
-        let name = format!("cell {index} filter");
-        cover.to(start + 2, Part::Cell, &name, format!("{:#06x}", header & 0xffff));
-        let spill = header >> 16 & 0xff;
-        cover.to(start + 3, Part::Cell, &format!("cell {index} spill"), spill.to_string());
-        cover.to(start + 4, Part::Empty, &format!("cell {index} reserved"), "");
+        cover_cell_header(cover, index, header);
         for (lane, tag, offset) in cell.slots() {
             let at = start + lane * 4;
             cover.to(at, Part::Empty, &format!("cell {index} slots"), "empty");
@@ -172,6 +177,50 @@ fn cover_cells(cover: &mut Cover, page: View<'_>) {
         }
         let end = start + (CELL_SLOTS + 1) * 4;
         cover.to(end, Part::Empty, &format!("cell {index} slots"), "empty");
+    }
+}
+
+fn cover_cell_header(cover: &mut Cover, index: usize, header: u32) {
+    let start = HEADER_SIZE + index * LINE_SIZE;
+    let name = format!("cell {index} filter");
+    cover.to(start + 2, Part::Cell, &name, format!("{:#06x}", header & 0xffff));
+    let spill = header >> 16 & 0xff;
+    cover.to(start + 3, Part::Cell, &format!("cell {index} spill"), spill.to_string());
+    cover.to(start + 4, Part::Empty, &format!("cell {index} reserved"), "");
+}
+
+fn cover_tags(cover: &mut Cover, page: View<'_>) {
+    for index in 0..cell_count(page) {
+        let Some(cell) = page.tag_cell(index) else { break };
+        cover_cell_header(cover, index, cell.header());
+        let start = HEADER_SIZE + index * LINE_SIZE + 4;
+        for (slot, tag) in cell.tags().filter(|&(_, tag)| tag != EMPTY) {
+            cover.to(start + slot * 2, Part::Empty, &format!("cell {index} tags"), "empty");
+            let meaning = if tag == DEAD { "dead".into() } else { format!("{tag:#06x}") };
+            let name = format!("cell {index} slot {} tag", slot + 1);
+            cover.to(start + slot * 2 + 2, Part::Cell, &name, meaning);
+        }
+        cover.to(start + LINE_SIZE - 4, Part::Empty, &format!("cell {index} tags"), "empty");
+    }
+}
+
+/// The array of records of a page of fixed sizes.
+fn cover_places(cover: &mut Cover, page: View<'_>, fixed: &Fixed) {
+    for index in 0..fixed.cells {
+        let tags = page.tag_cell(index).into_iter().flat_map(TagCell::tags);
+        for (slot, tag) in tags.take(fixed.slots_of(index)) {
+            let place = fixed.place(index, slot);
+            let of = format!("cell {index} slot {}", slot + 1);
+            match tag {
+                EMPTY => cover.to(place.end, Part::Empty, "records", "empty"),
+                DEAD => cover.to(place.end, Part::Dead, &format!("dead record of {of}"), ""),
+                _ => {
+                    let name = format!("key of {of}");
+                    cover.to(place.start + fixed.key_size, Part::Key, &name, "");
+                    cover.to(place.end, Part::Value, "value", "");
+                }
+            }
+        }
     }
 }
 

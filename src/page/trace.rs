@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use super::bucket::{KeyMatch, Slot, SlotPlace, filter_bit, home_cell, spill_of, tag, wrap};
+use super::bucket::{KeyMatch, Slot, filter_bit, home_cell, slots_of_cell, spill_of, tag_in, wrap};
 use super::record::Record;
+use super::shape::Shape;
 use super::view::cell_count;
 use super::{HEADER_SIZE, LINE_SIZE, View};
 
@@ -43,6 +44,9 @@ pub(crate) fn trace<'a, K: KeyMatch>(
     hash: u64,
     key: &K,
 ) -> Result<Trace<'a>, K::Error> {
+    let shape = Shape::of(page);
+    let wanted = tag_in(page, hash);
+    let record_len = |record: &Record<'_>| shape.map_or(0, |shape| shape.record_len(record));
     let cells = cell_count(page);
     let home = home_cell(hash, cells);
     let header = page.cell(home).map_or(0, |cell| cell.header());
@@ -58,17 +62,14 @@ pub(crate) fn trace<'a, K: KeyMatch>(
     };
     for distance in 0..(spill + 1).min(cells) {
         let index = wrap(home + distance, cells);
-        let Some(cell) = page.cell(index) else { break };
         trace.cells.push(index);
         trace.lines.insert(HEADER_SIZE / LINE_SIZE + index);
-        for (lane, found, offset) in cell.slots().filter(|(_, found, _)| *found == tag(hash)) {
-            let place = SlotPlace { cell: index, lane };
-            let record = page.tail(index, lane).and_then(Record::decode);
-            let (is_equal, len) = match &record {
+        for slot in slots_of_cell(page, shape, index).filter(|slot| slot.tag == wanted) {
+            let (is_equal, len) = match &slot.record {
                 None => (false, 0),
                 Some(Record::Inline { key: stored, value }) => {
                     let is_equal = key.matches_inline(stored);
-                    let len = record.as_ref().map_or(0, Record::encoded_len);
+                    let len = slot.record.map_or(0, |record| record_len(&record));
                     // The value is read only if the key is the one.
                     (is_equal, if is_equal { len } else { len - value.len() })
                 }
@@ -77,8 +78,9 @@ pub(crate) fn trace<'a, K: KeyMatch>(
                     (is_equal, super::record::LARGE_SIZE)
                 }
             };
-            trace.lines.extend(offset / LINE_SIZE..(offset + len).div_ceil(LINE_SIZE));
-            trace.candidates.push((Slot { place, tag: found, offset, record }, is_equal));
+            let lines = slot.offset / LINE_SIZE..(slot.offset + len).div_ceil(LINE_SIZE);
+            trace.lines.extend(lines);
+            trace.candidates.push((slot, is_equal));
             if is_equal {
                 return Ok(trace);
             }
@@ -93,6 +95,7 @@ mod tests {
     use crate::hash::hash;
     use crate::page::bucket::{Found, KeyMatch, admits_overflow, find};
     use crate::page::record::{LargeRecord, Record};
+    use crate::page::shape::Shape;
     use crate::page::tests_support::Memory;
     use crate::page::{Kind, cell_count};
     use std::convert::Infallible;
@@ -118,13 +121,13 @@ mod tests {
         let of = |i: u32| (i.to_le_bytes(), hash(&i.to_le_bytes(), 3) & !0xfffe);
         for i in 0..80 {
             let (key, hash) = of(i);
-            frame.insert(hash, &Record::Inline { key: &key, value: b"value" });
+            frame.insert(&Shape::General, hash, &Record::Inline { key: &key, value: b"value" });
         }
         let page = frame.view();
         let (mut compared, mut spilled) = (0, 0);
         for i in 0..200 {
             let (key, hash) = of(i);
-            let Ok(found) = find(page, cell_count(page), hash, &Exact(&key));
+            let Ok(found) = find(page, &Shape::General, cell_count(page), hash, &Exact(&key));
             let Ok(traced) = trace(page, hash, &Exact(&key));
             let place = match found {
                 Found::Record(place, _) => Some(place),

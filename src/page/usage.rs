@@ -2,13 +2,17 @@
 //!
 //! Knows nothing of files. Another layout of pages adds its own way to fill a [`Usage`] here.
 
+use super::cell::{DEAD, TAG_SLOTS};
 use super::edit::suitable_cell_count;
 use super::record::Record;
+use super::shape::{Fixed, Shape};
 use super::view::{cell_count, heap_start};
-use super::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, View, bucket};
+use super::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, TagCell, View, bucket};
 
 /// Bytes of one slot.
 const SLOT_SIZE: usize = 4;
+/// Bytes of a slot of a page of fixed sizes.
+const TAG_SIZE: usize = 2;
 
 /// Bytes of one page, by use. Their sum is the page size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +48,9 @@ impl Usage {
 /// another one the numbers have no meaning.
 pub(crate) fn usage(page: View<'_>) -> Usage {
     let cells = cell_count(page);
+    if let Some(Shape::Fixed(fixed)) = Shape::of(page) {
+        return usage_of_fixed(page, &fixed);
+    }
     let (mut records, mut keys, mut values, mut live) = (0, 0, 0, 0);
     for record in bucket::slots(page).filter_map(|slot| slot.record) {
         records += 1;
@@ -67,6 +74,26 @@ pub(crate) fn usage(page: View<'_>) -> Usage {
     }
 }
 
+fn usage_of_fixed(page: View<'_>, fixed: &Fixed) -> Usage {
+    let tags = || (0..cell_count(page)).filter_map(|i| page.tag_cell(i)).flat_map(TagCell::tags);
+    let records = tags().filter(|&(_, tag)| tag > DEAD).count();
+    let dead = tags().filter(|&(_, tag)| tag == DEAD).count();
+    let cells_len = fixed.cells * LINE_SIZE;
+    let cell_headers = fixed.cells * (LINE_SIZE - TAG_SLOTS * TAG_SIZE);
+    let in_use = cell_headers + (records + dead) * TAG_SIZE;
+    Usage {
+        header: HEADER_SIZE,
+        slots: in_use,
+        empty_slots: cells_len.saturating_sub(in_use),
+        record_headers: 0,
+        keys: records * fixed.key_size,
+        values: records * fixed.value_size(),
+        dead: dead * fixed.record_size,
+        free: (page.len() - HEADER_SIZE - cells_len)
+            .saturating_sub((records + dead) * fixed.record_size),
+    }
+}
+
 /// Of the filter bits of a page, how many are set, and how many there are.
 pub(crate) fn filter_bits(page: View<'_>) -> (u32, u32) {
     let cells = (0..cell_count(page)).filter_map(|index| page.cell(index));
@@ -74,7 +101,10 @@ pub(crate) fn filter_bits(page: View<'_>) -> (u32, u32) {
 }
 
 /// About how many records of this average length a page takes.
-pub(crate) fn capacity(page_size: usize, records: u64, record_bytes: u64) -> u64 {
+pub(crate) fn capacity(page_size: usize, shape: &Shape, records: u64, record_bytes: u64) -> u64 {
+    if let Shape::Fixed(fixed) = shape {
+        return fixed.capacity as u64;
+    }
     let average = usize::try_from(record_bytes / records.max(1)).unwrap_or(page_size).max(1);
     let cells = suitable_cell_count(page_size, 1, average.min(page_size));
     let room = page_size - HEADER_SIZE - cells * LINE_SIZE;
@@ -86,6 +116,7 @@ mod tests {
     use super::usage;
     use crate::hash::hash;
     use crate::page::record::{LargeRecord, Record};
+    use crate::page::shape::Shape;
     use crate::page::tests_support::Memory;
     use crate::page::{Kind, bucket};
 
@@ -95,14 +126,14 @@ mod tests {
         let mut frame = memory.frame();
         frame.reset(Kind::Bucket, 5, 1, 2);
         let large = LargeRecord { hash: 9, key_len: 3, value_len: 5000, page: 7, checksum: 1 };
-        assert!(frame.insert(9, &Record::Large(large)));
+        assert!(frame.insert(&Shape::General, 9, &Record::Large(large)));
         for i in 0..40_u8 {
             let (key, value) = ([i; 3], [i; 40]);
             let record = Record::Inline { key: &key, value: &value[..i.into()] };
-            assert!(frame.insert(hash(&key, 1), &record));
+            assert!(frame.insert(&Shape::General, hash(&key, 1), &record));
         }
         let place = bucket::slots(frame.view()).nth(5).unwrap().place;
-        frame.remove(place);
+        frame.remove(&Shape::General, place);
         let usage = usage(frame.view());
         assert_eq!(usage.sum(), 4096);
         assert_eq!((usage.keys % 3, usage.header), (0, 64));

@@ -38,6 +38,7 @@ use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::mutant::{Mutant, mutant};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
+use crate::page::shape::Shape;
 use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
 use crate::storage::{Map, StorageFile};
 
@@ -72,6 +73,8 @@ pub enum Verify {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) parameters: FileParameters,
+    /// The shape of bucket and overflow pages.
+    pub(crate) shape: Shape,
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn StorageFile>,
     pub(crate) access: Access,
@@ -207,6 +210,7 @@ impl Shared {
             Verify::Always | Verify::OnFirstTouch => check_identity(bytes, checksum, is),
         };
         identity
+            .and_then(|()| bucket::check_shape(*view, &self.shape))
             .and_then(|()| bucket::check_structure(*view))
             .and_then(|()| check_next(view.word(word::NEXT), is.kind))
             .map_err(|fault| fault.at(&self.path, Place::Page(is.page_number)))

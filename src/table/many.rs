@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::get::{Hit, get_hashed};
 use crate::error::Result;
 use crate::hash::hash;
-use crate::page::bucket::{home_cell, tag};
+use crate::page::bucket::{SlotPlace, candidate, home_cell, record_at};
 use crate::page::record::Record;
 use crate::page::{HEADER_SIZE, LINE_SIZE, View};
 use crate::pager::{Page, Pin, Shared, State, Which};
@@ -36,8 +36,8 @@ struct Lane<'p> {
     hash: u64,
     /// Its bucket's page and the page's cell count.
     page: Option<(View<'p>, usize)>,
-    /// The slot of the first record with its tag: cell, lane, offset of the record.
-    slot: Option<(usize, usize, usize)>,
+    /// The slot of the first record with its tag, and the record's offset.
+    slot: Option<(SlotPlace, usize)>,
 }
 
 /// Calls `found` with each key's place in `keys` and its value, in the keys' order. `value_len` is
@@ -138,15 +138,8 @@ fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) -> Du
             lane.page = first_touch(shared, pin, state, lane.hash);
         }
         let Some((view, cells)) = lane.page else { continue };
-        let home = home_cell(lane.hash, cells);
-        let Some(cell) = view.cell(home) else { continue };
-        let candidates = cell.matches(tag(lane.hash));
-        if candidates == 0 {
-            continue;
-        }
-        let slot = candidates.trailing_zeros() as usize;
-        let offset = cell.offset(slot);
-        lane.slot = Some((home, slot, offset));
+        lane.slot = candidate(view, &shared.shape, cells, lane.hash);
+        let Some((_, offset)) = lane.slot else { continue };
         for line in 0..FIRST_LINES {
             view.prefetch(offset + line * LINE_SIZE);
         }
@@ -178,8 +171,8 @@ fn first_touch<'p>(
 
 /// Asks for the value of a record that is in memory, as far as it is read.
 fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize) {
-    let (Some((view, _)), Some((cell, slot, offset))) = (lane.page, lane.slot) else { return };
-    match view.tail(cell, slot).and_then(Record::decode) {
+    let (Some((view, _)), Some((place, offset))) = (lane.page, lane.slot) else { return };
+    match record_at(view, &shared.shape, place) {
         Some(Record::Inline { key, value }) => {
             let len = key.len() + value.len().min(value_len);
             for line in FIRST_LINES..=len / LINE_SIZE {
@@ -199,8 +192,8 @@ fn believed<'p>(
     lane: &Lane<'p>,
     key: &[u8],
 ) -> Result<Option<Hit<'p>>> {
-    let (Some((view, _)), Some((cell, slot, _))) = (lane.page, lane.slot) else { return Ok(None) };
-    Ok(match view.tail(cell, slot).and_then(Record::decode) {
+    let (Some((view, _)), Some((place, _))) = (lane.page, lane.slot) else { return Ok(None) };
+    Ok(match record_at(view, &shared.shape, place) {
         Some(Record::Inline { key: found, value }) if found == key => Some(Hit::Inline(value)),
         Some(Record::Large(large))
             if large.hash == lane.hash

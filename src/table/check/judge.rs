@@ -162,6 +162,8 @@ impl Judge<'_> {
         let place = Place::Page(wanted.page);
         let whole = check_page(self.meta, page, wanted.checksum, is);
         judged.is_sound = judged.expect(place, whole)
+            && judged
+                .expect(place, bucket::check_shape(page.view(), &self.meta.parameters.shape()))
             && judged.expect(place, bucket::check_structure(page.view()));
         if judged.is_sound {
             judged.expect(place, bucket::check_tidy(page.view()));
@@ -183,7 +185,7 @@ impl Judge<'_> {
         let record = slot.record?;
         let place = Place::Page(wanted.page);
         judged.counts.record_count += 1;
-        judged.counts.record_len += record.encoded_len() as u64;
+        judged.counts.record_len += self.meta.parameters.shape().record_len(&record) as u64;
         let parameters = &self.meta.parameters;
         let hash = record_hash(&record, parameters.hash_seed);
         let (key_len, value_len) = match &record {
@@ -196,7 +198,7 @@ impl Judge<'_> {
         }
         judged.expect(place, self.at_home(kind, wanted, hash));
         if !bucket::is_reachable(page.view(), slot.place, slot.tag, hash) {
-            let tag = bucket::tag(hash).into();
+            let tag = bucket::tag_in(page.view(), hash).into();
             judged.find(place, Fault::new(Promise::RecordPlace, tag, slot.tag.into()));
         }
         let large = judged.larges.len();

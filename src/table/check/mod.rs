@@ -106,6 +106,7 @@ pub(crate) fn check_as(
 struct Checker<'c> {
     file: &'c dyn StorageFile,
     meta: &'c Meta,
+    /// Of the pages with records.
     report: CheckReport,
     progress: &'c mut dyn FnMut(u64, u64),
     /// Pages that both the meta page and the file have.
