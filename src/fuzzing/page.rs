@@ -80,9 +80,9 @@ fn cells(page: &OwnedPage) {
     let len: usize = records.iter().map(|(_, _, record)| record.encoded_len()).sum();
     assert!(crate::page::edit::fits(META_SIZE, records.len(), len), "it can be made anew");
     for (place, tag, record) in records {
-        let (key, hash) = match record {
-            Record::Inline { key, .. } => (key, hash(key, TAG)),
-            Record::Large(large) => (&b""[..], large.hash),
+        let (key, hash) = match (record.key_in_page(), record) {
+            (None, Record::Large(large, _)) => (&b""[..], large.hash),
+            (key, _) => (key.unwrap_or_default(), hash(key.unwrap_or_default(), TAG)),
         };
         if bucket::is_reachable(view, place, tag, hash) {
             let Ok(found) = bucket::find(view, cell_count(view), hash, &Key(key));

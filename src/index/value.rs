@@ -83,11 +83,11 @@ fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
     match hit {
         Hit::Inline(value) => Held::Pinned(value),
         Hit::Copied(value) => Held::Owned(value),
-        Hit::Large(ValueBytes::Mapped(bytes), key_len) => {
-            Held::Pinned(bytes.get(key_len..).unwrap_or_default())
+        Hit::Large(ValueBytes::Mapped(bytes), len) => {
+            Held::Pinned(bytes.get(..len).unwrap_or_default())
         }
-        Hit::Large(ValueBytes::Owned(bytes), key_len) => {
-            Held::Owned(bytes.get(key_len..).unwrap_or_default().to_vec())
+        Hit::Large(ValueBytes::Owned(bytes), len) => {
+            Held::Owned(bytes.get(..len).unwrap_or_default().to_vec())
         }
     }
 }

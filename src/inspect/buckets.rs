@@ -35,7 +35,7 @@ impl KeyMatch for Wanted<'_> {
     }
 
     fn matches_large(&self, large: &LargeRecord) -> std::result::Result<bool, Self::Error> {
-        let offset = u64::from(large.page) * self.inspector.page_size as u64;
+        let offset = large.offset() + u64::from(large.value_len);
         Ok(usize::from(large.key_len) == self.key.len()
             && self.inspector.read_up_to(offset, self.key.len()) == self.key)
     }
@@ -164,9 +164,9 @@ impl Inspector {
                 part.number("slot", at.lane as u64);
                 match record {
                     Record::Inline { value, .. } => answer = Some(escape_start(value)),
-                    Record::Large(large) => {
-                        self.describe_large(&mut part, &large);
-                        answer = Some(format!("{} bytes in value pages", large.value_len));
+                    Record::Large(large, key) => {
+                        self.describe_large(&mut part, &large, key);
+                        answer = Some(format!("{} bytes in the value area", large.value_len));
                     }
                 }
             }
@@ -315,10 +315,10 @@ fn add_candidates(report: &mut Report, view: View<'_>, hash: u64) {
         let name = format!("candidate in cell {}, slot {}", slot.place.cell, slot.place.lane);
         let mut part = Report::new(name);
         part.number("offset", slot.offset as u64);
-        match slot.record {
-            Some(Record::Inline { key, .. }) => part.text("key", format!("\"{}\"", escape(key))),
-            Some(Record::Large(large)) => part.bits("hash", large.hash),
-            None => part.text("key", "outside the page"),
+        match slot.record.map(|record| (record.key_in_page(), record)) {
+            Some((Some(key), _)) => part.text("key", format!("\"{}\"", escape(key))),
+            Some((None, Record::Large(large, _))) => part.bits("hash", large.hash),
+            _ => part.text("key", "outside the page"),
         }
         report.children.push(part);
     }

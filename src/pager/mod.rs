@@ -8,11 +8,13 @@ mod arena;
 mod checkpoint;
 mod edit;
 mod epoch;
+mod live_counts;
 mod persisted;
 mod recovery;
 mod space;
 mod state;
 mod tree;
+mod value_area;
 mod values;
 mod write_back;
 
@@ -24,11 +26,13 @@ pub(crate) use arena::Arena;
 pub(crate) use checkpoint::{Checkpoint, Progress};
 pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
+pub(crate) use live_counts::LiveCounts;
 pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
 pub(crate) use tree::{Node, Nodes, Tree};
+pub(crate) use value_area::{ValueArea, WORD_PAGES, counts_of, parts};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};

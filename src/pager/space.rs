@@ -109,6 +109,30 @@ impl Space {
         PageRun { first, count }
     }
 
+    /// The first `count` pages of the lowest run of at least `least` free ones, taken now.
+    pub(crate) fn allocate_from(&mut self, count: u64, least: u64) -> PageRun {
+        let first = self.lowest_run(least.max(count));
+        let run = PageRun { first, count };
+        assert!(self.allocate_at(run), "pages that were found free (I4)");
+        run
+    }
+
+    /// Looks for runs of pages from the file's start on again.
+    pub(crate) fn look_from_the_start(&mut self) {
+        self.run_hint = 0;
+    }
+
+    /// Takes these pages if all of them are free.
+    pub(crate) fn allocate_at(&mut self, run: PageRun) -> bool {
+        let is_free = (run.first..run.end()).all(|page| !self.taken.contains(page));
+        if is_free {
+            (run.first..run.end()).for_each(|page| {
+                self.taken.insert(page);
+            });
+        }
+        is_free
+    }
+
     fn lowest_free(&mut self) -> u64 {
         let words = &self.taken.words;
         while words.get(self.hint).is_some_and(|&w| w == u64::MAX) {
@@ -135,7 +159,7 @@ impl Space {
                 }
             }
         }
-        self.run_hint = first + count;
+        self.run_hint = first;
         first
     }
 

@@ -11,6 +11,7 @@ mod compact;
 mod crowded;
 pub(crate) mod get;
 pub(crate) mod operation;
+mod relocate;
 pub(crate) mod resize;
 pub(crate) mod scan;
 #[cfg(test)]
@@ -23,7 +24,6 @@ use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::bucket::KeyMatch;
 use crate::page::record::{LargeRecord, Record};
-use crate::page::{HEADER_SIZE, LINE_SIZE};
 use crate::pager::{Pager, Pin, Shared, Side};
 use crate::{Error, Result};
 
@@ -81,17 +81,12 @@ impl Table {
     }
 }
 
-/// The hash of a record's key; a large record has it with it.
+/// The hash of a record's key; a large record with a long key has it with it.
 pub(crate) fn record_hash(record: &Record<'_>, seed: u64) -> u64 {
     match record {
-        Record::Inline { key, .. } => hash(key, seed),
-        Record::Large(large) => large.hash,
+        Record::Large(large, _) if large.has_long_key() => large.hash,
+        Record::Inline { key, .. } | Record::Large(_, key) => hash(key, seed),
     }
-}
-
-/// The largest record, in bytes of a page, that stands in a bucket page.
-pub(crate) fn inline_len_max(page_size: usize) -> usize {
-    (page_size - HEADER_SIZE) / 4 - LINE_SIZE / 4
 }
 
 /// Checks a key's length against what this index holds.

@@ -36,6 +36,7 @@ impl Built {
             hash_seed: 11,
             key_size: None,
             value_size: None,
+            inline_max: 992,
         };
         let log = LogPosition { lsn: 1, ..LogPosition::default() };
         pager::create(&*file, Path::new(PATH), parameters, Layout::new(bucket_count), log).unwrap();

@@ -5,7 +5,8 @@ use splitpoint::simulation::Rng;
 
 use crate::examine::examine;
 use crate::file::{
-    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, page_of, pointer,
+    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, VALUE_ROOT, page_of,
+    pointer,
 };
 use crate::sample::Sample;
 use crate::table::{Expect, Row, Table};
@@ -279,11 +280,11 @@ fn cells() -> Vec<Row> {
         }),
         sealed!("a large record out of range", Touch(P::PageRange), |f| {
             let large = f.large()[0];
-            f.put32(large + 15, u32::MAX);
+            f.set_place(large, (1 << 40) - 1);
         }),
         sealed!("a large record in the meta pages", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
-            f.put32(large + 15, 0);
+            f.set_place(large, 0);
         }),
         sealed!("a large record of another length", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
@@ -297,18 +298,81 @@ fn cells() -> Vec<Row> {
             let large = f.large()[0];
             f.put32(large + 3, 0);
         }),
-        sealed!("large records that overlap", Check(P::PageUse), |f| {
+        sealed!("large records that overlap", Check(P::ValueOverlap), |f| {
             let large = f.large();
-            f.put32(large[0] + 15, f.get32(large[1] + 15));
+            f.set_place(large[0], f.place(large[1]));
         }),
-        sealed!("a large record with another hash", Check(P::RecordPlace), |f| {
+        sealed!("large records that overlap by a grain", Check(P::ValueOverlap), |f| {
+            let large = f.large();
+            let last = large.iter().copied().max_by_key(|&at| f.place(at)).unwrap();
+            f.set_place(last, f.place(last) - 1);
+        }),
+        sealed!("a large record in a bucket page", Check(P::LiveCount), |f| {
             let large = f.large()[0];
-            f.put(large + 7, f.get(large + 7) ^ 1);
+            f.set_place(large, f.bucket() as u64 / 64);
+        }),
+        sealed!("a large record's key of another length", Touch(P::RecordBounds), |f| {
+            let large = f.large()[0];
+            f.put32(large + 1, f.get32(large + 1) & !0xffff | 253);
+        }),
+        sealed!("a live count too large by one", Check(P::LiveCount), |f| {
+            let page = f.place(f.large()[0]) as usize / 64;
+            let at = f.count(page + 1);
+            f.0[at] -= 1;
+        }),
+        sealed!("a live count too small by one", Check(P::LiveCount), |f| {
+            let large = f.large();
+            let last = large.iter().map(|&at| f.place(at)).max().unwrap() as usize / 64 + 2;
+            let at = f.count(last);
+            f.0[at] -= 1;
+        }),
+        sealed!("a live count of more grains than a page has", Expect::Open(P::LiveCount), |f| {
+            let at = f.count(f.place(f.large()[0]) as usize / 64);
+            f.0[at..at + 2].copy_from_slice(&65_u16.to_le_bytes());
+        }),
+        sealed!("a bucket page that counts as a value page", Expect::Open(P::PageUse), |f| {
+            let at = f.count(f.bucket() / PAGE);
+            f.0[at] = 1;
+            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
+        }),
+        sealed!("an overflow page that counts as a value page", Expect::Open(P::PageUse), |f| {
+            let at = f.count(f.overflow() / PAGE);
+            f.0[at] = 1;
+            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
+        }),
+        sealed!("a free page that counts as a value page", Expect::Open(P::PageUse), |f| {
+            let bitmap = f.leaf(BITMAP_ROOT) + HEADER;
+            let end = f.get(f.meta() + 248) as usize;
+            let free = (4..end).find(|page| f.0[bitmap + page / 8] >> (page % 8) & 1 == 0);
+            let at = f.count(free.expect("a free page below the last value page"));
+            f.0[at] = 1;
+            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
+        }),
+        sealed!("a value page without a count", Expect::Open(P::Count), |f| {
+            let at = f.count(f.place(f.large()[0]) as usize / 64);
+            f.0[at..at + 2].fill(0);
+        }),
+        sealed!("a value page without a count, counted so", Check(P::LiveCount), |f| {
+            let at = f.count(f.place(f.large()[0]) as usize / 64);
+            f.0[at..at + 2].fill(0);
+            f.put(f.meta() + 128, f.get(f.meta() + 128) - 1);
+        }),
+        sealed!("no value map", Expect::Open(P::Count), |f| {
+            let meta = f.meta();
+            f.put(meta + 256, 0);
+        }),
+        sealed!("a value map that ends too early", Expect::Open(P::PageRange), |f| {
+            let meta = f.meta();
+            f.put(meta + 248, f.get(meta + 248) - 1);
+        }),
+        sealed!("a value map of another tree", Expect::Open(P::PageUse), |f| {
+            let meta = f.meta();
+            f.put(meta + 256, f.get(meta + BITMAP_ROOT));
         }),
         raw("a flipped bit in a value", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
-            let page = f.get32(large + 15) as usize;
-            f.0[page * PAGE + 100] ^= 1;
+            let start = f.place(large) as usize * 64;
+            f.0[start + 100] ^= 1;
         }),
     ]
 }
@@ -369,9 +433,9 @@ fn trees() -> Vec<Row> {
             f.0[bitmap + page / 8] &= !(1 << (page % 8));
             f.put(f.meta() + 96, f.get(f.meta() + 96) + 1);
         }),
-        sealed!("the bitmap calls a value page free", Check(P::PageUse), |f| {
+        sealed!("the bitmap calls a value page free", Open(P::PageUse), |f| {
             let large = f.large()[0];
-            let (bitmap, page) = (f.leaf(BITMAP_ROOT) + HEADER, f.get32(large + 15) as usize);
+            let (bitmap, page) = (f.leaf(BITMAP_ROOT) + HEADER, f.place(large) as usize / 64);
             f.0[bitmap + page / 8] &= !(1 << (page % 8));
             f.put(f.meta() + 96, f.get(f.meta() + 96) + 1);
         }),
@@ -450,7 +514,7 @@ fn fuzz(table: &mut Table, samples: &[Sample]) {
 
 /// Damages a place that was found in the sound file.
 fn damage(file: &mut File, sound: &File, rng: &mut Rng) {
-    let trees = [BUCKET_ROOT, RUN_ROOT, BITMAP_ROOT].map(|root| sound.leaf(root));
+    let trees = [BUCKET_ROOT, RUN_ROOT, BITMAP_ROOT, VALUE_ROOT].map(|root| sound.leaf(root));
     let pages = [trees.to_vec(), vec![sound.bucket(), sound.overflow(), sound.meta()]].concat();
     let page = pages[rng.below(pages.len())];
     let words = PAGE / 8;
@@ -478,7 +542,7 @@ fn damage(file: &mut File, sound: &File, rng: &mut Rng) {
         _ => {
             let large = sound.large();
             let at = large[rng.below(large.len())];
-            file.put32(at + [3, 15, 19][rng.below(3)], rng.below(300) as u32);
+            file.put32(at + [3, 7, 8, 12][rng.below(4)], rng.below(9_000) as u32);
         }
     }
 }

@@ -4,16 +4,18 @@
 //! file, and it goes on after each finding. It works from what a meta page reaches:
 //!
 //! 1. the meta slots and the fields of the meta page,
-//! 2. the bitmap and the directories; every page that they lead to is *claimed*, once (I4),
+//! 2. the bitmap, the value map and the directories; every page that they lead to is *claimed*,
+//!    once (I4),
 //! 3. side by side and a stretch of runs at a time: overflow chains, then bucket pages, each in
 //!    the order of the file; every record is where its key's hash says (I5) and its key in one
 //!    place only (I6),
-//! 4. the large records, in the order of the file,
-//! 5. claimed pages against the bitmap (I4), and the counts of the meta page.
+//! 4. the large records, in the order of the file, and that each has its bytes for itself,
+//! 5. claimed pages against the bitmap (I4), claimed grains against the counts of the value map, and
+//!    the counts of the meta page.
 //!
-//! Nothing is read twice but the keys of a few large records: those in overflow, and those whose
-//! hashes are equal. Claims are also the budget of every walk (R4): a page is read when it is claimed, so circles end. Memory is two
-//! bits a page, the directories' words, and buffers of bounded size (R3).
+//! Nothing is read twice but the long keys of large records. Claims are also the budget of every
+//! walk (R4): a page is read when it is claimed, so circles end. Memory is two bits a page, the
+//! directories' words, a bit for each grain of the value area, and buffers of bounded size (R3).
 //!
 //! Beside writers: pages of the checkpoint are not written while the caller holds a pin (I1).
 
@@ -35,7 +37,7 @@ use crate::storage::StorageFile;
 
 pub use report::{CheckReport, Finding, Severity};
 
-use values::ValueRun;
+use values::ValueArea;
 
 /// Checks the checkpoint that `meta` names. `progress` is called with the number of pages done and
 /// of all pages. An error is a file that cannot be read at all; what is wrong with it is in the
@@ -51,12 +53,14 @@ pub(crate) fn check(
     let slot = checker.check_meta_slots();
     checker.check_meta(file_len);
     let bitmap = checker.load_bitmap();
+    checker.load_values();
     let current = checker.load_side(&meta.current, false);
     let next = meta.next.as_ref().map(|side| checker.load_side(side, true));
     for side in [Some(&current), next.as_ref()].into_iter().flatten() {
         checker.check_side(side);
     }
     checker.check_values();
+    checker.check_live_counts();
     checker.check_use(&bitmap);
     checker.check_counts(slot, &bitmap);
     Ok(checker.finish())
@@ -74,7 +78,7 @@ struct Checker<'c> {
     /// Pages that a pointer has led to.
     claimed: PageSet,
     counts: Counts,
-    values: Vec<ValueRun>,
+    values: ValueArea,
     done: u64,
     total: u64,
 }
@@ -114,6 +118,7 @@ impl<'c> Checker<'c> {
                 bucket_page_count: 0,
                 overflow_page_count: 0,
                 value_page_count: 0,
+                value_len: 0,
                 record_count: 0,
                 bytes_read: 0,
                 is_complete: true,
@@ -123,7 +128,7 @@ impl<'c> Checker<'c> {
             first_page,
             claimed,
             counts: Counts::default(),
-            values: Vec::new(),
+            values: ValueArea::default(),
             done: 0,
             total: page_limit,
         }
@@ -285,6 +290,7 @@ impl<'c> Checker<'c> {
             (counts.record_len, stated.record_len),
             (counts.overflow_page_count, stated.overflow_page_count),
             (counts.value_page_count, stated.value_page_count),
+            (counts.value_len, stated.value_len),
         ] {
             self.expect(place, Fault::expect(Promise::Count, counted, stated));
         }
@@ -296,6 +302,7 @@ impl<'c> Checker<'c> {
         self.report.record_count = self.counts.record_count;
         self.report.overflow_page_count = self.counts.overflow_page_count;
         self.report.value_page_count = self.counts.value_page_count;
+        self.report.value_len = self.counts.value_len;
         self.report
     }
 }

@@ -36,7 +36,7 @@ struct Overflowed {
 struct Seen<'p> {
     hash: u64,
     record: Record<'p>,
-    /// Whether its key can be read: a large record has its pages for itself.
+    /// Whether its key can be read: a large record has its grains for itself.
     is_readable: bool,
     /// Its second hash, once it was asked for.
     second: OnceCell<Option<u64>>,
@@ -217,7 +217,7 @@ impl Checker<'_> {
         let hash = record_hash(&record, parameters.hash_seed);
         let (key_len, value_len) = match &record {
             Record::Inline { key, value } => (key.len() as u64, value.len() as u64),
-            Record::Large(large) => (large.key_len.into(), large.value_len.into()),
+            Record::Large(large, _) => (large.key_len.into(), large.value_len.into()),
         };
         for (fixed, len) in [(parameters.key_size, key_len), (parameters.value_size, value_len)] {
             let expected = fixed.map_or(len, |size| size as u64);
@@ -241,15 +241,13 @@ impl Checker<'_> {
         }
         let is_readable = match record {
             Record::Inline { .. } => true,
-            Record::Large(large) => self.claim_large(large, wanted.page),
+            Record::Large(large, _) => self.claim_large(large, wanted.page),
         };
         Some(Seen { hash, record, is_readable, second: OnceCell::new() })
     }
 
     fn same_key(&mut self, one: &Seen<'_>, other: &Seen<'_>) -> bool {
-        if let (Record::Inline { key: a, .. }, Record::Inline { key: b, .. }) =
-            (&one.record, &other.record)
-        {
+        if let (Some(a), Some(b)) = (one.record.key_in_page(), other.record.key_in_page()) {
             return a == b;
         }
         let hashes = (self.second_hash(one), self.second_hash(other));
@@ -258,12 +256,12 @@ impl Checker<'_> {
 
     fn second_hash(&mut self, seen: &Seen<'_>) -> Option<u64> {
         let seed = self.meta.parameters.hash_seed ^ SECOND_SEED;
-        *seen.second.get_or_init(|| match &seen.record {
-            Record::Inline { key, .. } => Some(hash(key, seed)),
-            Record::Large(large) if seen.is_readable => {
+        *seen.second.get_or_init(|| match (seen.record.key_in_page(), &seen.record) {
+            (Some(key), _) => Some(hash(key, seed)),
+            (None, Record::Large(large, _)) if seen.is_readable => {
                 self.key_of(large).map(|key| hash(&key, seed))
             }
-            Record::Large(_) => None,
+            (None, _) => None,
         })
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Words {
     width: u64,
     leaves: BTreeMap<u64, (u64, Vec<u64>)>,
     /// Words of which nothing is known.
-    unknown: Vec<Range<u64>>,
+    pub(super) unknown: Vec<Range<u64>>,
 }
 
 impl Words {
@@ -128,7 +128,13 @@ impl Nodes for Reader<'_, '_> {
 }
 
 impl Checker<'_> {
-    fn load_words(&mut self, kind: Kind, bucket_count: u64, len: u64, root: u64) -> Words {
+    pub(super) fn load_words(
+        &mut self,
+        kind: Kind,
+        bucket_count: u64,
+        len: u64,
+        root: u64,
+    ) -> Words {
         let page_size = self.page_size();
         let width = array::words_per_page(page_size);
         let words = Words { width, leaves: BTreeMap::new(), unknown: Vec::new() };

@@ -1,0 +1,276 @@
+//! The value area: which pages hold values, how many live grains each has, and where the next value
+//! goes.
+//!
+//! Values stand one after another, each without a gap, each from a multiple of 64 bytes (a *grain*)
+//! on. A *value page* is one with a live grain; it counts them, and is dropped when none is left.
+//! The next value goes to the *tail*, as long as the pages that follow are free; else the tail jumps
+//! to another run of free pages. A checkpoint moves it on to a block that nothing stands in yet: no
+//! later write touches a block that a meta page reaches (F3).
+//!
+//! Knows nothing of files, nor of what is a key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::PageRun;
+use super::live_counts::LiveCounts;
+use super::space::Space;
+use crate::page::pointer::PAGE_COUNT_MAX;
+use crate::page::record::GRAIN_SIZE;
+
+/// Grains of a block, which a torn write harms as a whole (F2).
+const BLOCK_GRAINS: u64 = 4096 / GRAIN_SIZE;
+/// Pages of which the counts stand in one word.
+pub(crate) const WORD_PAGES: u64 = 4;
+/// Pages that are cleaned together.
+pub(crate) const GROUP_PAGES: usize = 64;
+/// Free pages in a row that the tail jumps to: in fewer, what no value fits in would be much.
+const RUN_PAGES: u64 = 16;
+
+/// The pages of values.
+#[derive(Debug)]
+pub(crate) struct ValueArea {
+    grains_per_page: u64,
+    /// Live grains of each page.
+    live: LiveCounts,
+    page_count: u64,
+    grain_count: u64,
+    /// The grain that the next value begins at. The page around it is open, unless it begins there.
+    tail: u64,
+    /// Words of counts that differ from the last checkpoint's.
+    changed: BTreeSet<u64>,
+    /// Pages that the last checkpoint does not reach.
+    new: Vec<PageRun>,
+    /// Pages without a live grain that the last checkpoint may reach.
+    dropped: Vec<PageRun>,
+    /// Grains written since the last freeze.
+    appended: u64,
+    /// Only the lowest free pages will do: the file is being shortened.
+    pub(crate) is_packing: bool,
+}
+
+/// What a checkpoint takes along.
+#[derive(Debug, Default)]
+pub(super) struct FrozenValues {
+    /// Words of counts, by index.
+    pub(super) words: BTreeMap<u64, u64>,
+    /// One more than the last value page.
+    pub(super) end: u64,
+    pub(super) new: Vec<PageRun>,
+    pub(super) dropped: Vec<PageRun>,
+}
+
+impl ValueArea {
+    /// From the counts of all pages, as the file has them.
+    pub(super) fn new(page_size: usize, live: LiveCounts) -> ValueArea {
+        let groups = live.stretches(GROUP_PAGES).map(sum_up);
+        let (pages, grains) = groups.fold((0, 0), |sum, (_, p, g)| (sum.0 + p, sum.1 + g));
+        ValueArea {
+            grains_per_page: page_size as u64 / GRAIN_SIZE,
+            page_count: pages,
+            grain_count: grains,
+            live,
+            tail: 0,
+            changed: BTreeSet::new(),
+            new: Vec::new(),
+            dropped: Vec::new(),
+            appended: 0,
+            is_packing: false,
+        }
+    }
+
+    /// Pages with a live grain.
+    pub(crate) fn page_count(&self) -> u64 {
+        self.page_count
+    }
+
+    /// Live grains of all pages.
+    pub(crate) fn grain_count(&self) -> u64 {
+        self.grain_count
+    }
+
+    /// Pages that the live grains would fill, without a gap.
+    pub(crate) fn full_page_count(&self) -> u64 {
+        self.grain_count.div_ceil(self.grains_per_page)
+    }
+
+    /// Grains written since the last freeze.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    pub(crate) fn grains_per_page(&self) -> u64 {
+        self.grains_per_page
+    }
+
+    /// Whether the last checkpoint has it all.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.new.is_empty() && self.dropped.is_empty()
+    }
+
+    /// For each group of pages with a value page: its number, its value pages, their live grains.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        self.live.stretches(GROUP_PAGES).map(sum_up)
+    }
+
+    /// Finds a place for a value of so many grains; `None` if no page number is left.
+    pub(super) fn append(&mut self, grains: u64, space: &mut Space) -> Option<u64> {
+        let per_page = self.grains_per_page;
+        let next = self.tail.div_ceil(per_page);
+        let room = next * per_page - self.tail;
+        if grains > room {
+            let pages = (grains - room).div_ceil(per_page);
+            let follows = self.tail > 0
+                && next + pages <= PAGE_COUNT_MAX
+                && space.allocate_at(PageRun { first: next, count: pages });
+            if follows {
+                self.new.push(PageRun { first: next, count: pages });
+            } else {
+                self.leave_tail();
+                let count = grains.div_ceil(per_page);
+                let least = if self.is_packing { count } else { count.max(RUN_PAGES) };
+                let run = space.allocate_from(count, least);
+                if run.end() > PAGE_COUNT_MAX {
+                    space.free(run);
+                    return None;
+                }
+                self.new.push(run);
+                self.tail = run.first * per_page;
+            }
+        }
+        let place = self.tail;
+        self.tail += grains;
+        self.appended += grains;
+        self.count(place, grains);
+        Some(place)
+    }
+
+    fn count(&mut self, place: u64, grains: u64) {
+        for (page, grains) in parts(place, grains, self.grains_per_page) {
+            let count = self.live.get(page);
+            let added = u16::try_from(grains).expect("a page has 1024 grains at most");
+            self.page_count += u64::from(count == 0);
+            self.live.set(page, count.saturating_add(added));
+            self.changed.insert(page / WORD_PAGES);
+        }
+        self.grain_count += grains;
+    }
+
+    /// No record leads to these grains any more. The counts come from the file: `check` tells if
+    /// they lie, here they must only not wrap, nor give a page back twice.
+    pub(super) fn release(&mut self, place: u64, grains: u64) {
+        let end = self.live.end() * self.grains_per_page;
+        let grains = grains.min(end.saturating_sub(place));
+        for (page, grains) in parts(place, grains, self.grains_per_page) {
+            if self.discount(page, grains) && self.open_page() != Some(page) {
+                self.dropped.push(PageRun::one(page));
+            }
+        }
+    }
+
+    /// `true` if the page has no live grain any more.
+    fn discount(&mut self, page: u64, grains: u64) -> bool {
+        let count = self.live.get(page);
+        let gone = u16::try_from(grains).unwrap_or(u16::MAX).min(count);
+        if gone == 0 {
+            return false;
+        }
+        self.live.set(page, count - gone);
+        self.grain_count = self.grain_count.saturating_sub(gone.into());
+        self.changed.insert(page / WORD_PAGES);
+        self.page_count -= u64::from(gone == count);
+        gone == count
+    }
+
+    /// Takes back the newest value, which no record leads to: its pages are free at once, the tail
+    /// is where it was before, or at the beginning of a page of its own.
+    pub(super) fn take_back(&mut self, place: u64, grains: u64, space: &mut Space) {
+        assert_eq!(place + grains, self.tail, "given back in reverse order");
+        let first_unused = place.div_ceil(self.grains_per_page);
+        for (page, grains) in parts(place, grains, self.grains_per_page) {
+            self.discount(page, grains);
+        }
+        self.tail = place;
+        let Some(run) = self.new.last_mut().filter(|run| run.end() > first_unused) else { return };
+        let unused = PageRun {
+            first: first_unused.max(run.first),
+            count: run.end() - first_unused.max(run.first),
+        };
+        run.count -= unused.count;
+        if run.count == 0 {
+            self.new.pop();
+        }
+        space.free(unused);
+    }
+
+    /// The page that the tail is in the midst of.
+    fn open_page(&self) -> Option<u64> {
+        (!self.tail.is_multiple_of(self.grains_per_page)).then(|| self.tail / self.grains_per_page)
+    }
+
+    /// The next value goes elsewhere.
+    pub(crate) fn leave_tail(&mut self) {
+        let open = self.open_page();
+        self.tail = 0;
+        self.drop_if_dead(open);
+    }
+
+    /// Drops the page that was open, if nothing in it is alive.
+    fn drop_if_dead(&mut self, open: Option<u64>) {
+        if let Some(page) = open.filter(|&page| self.live.get(page) == 0) {
+            self.dropped.push(PageRun::one(page));
+        }
+    }
+
+    /// What has changed since the last freeze. From now on nothing is written into a block that
+    /// holds a value of before.
+    pub(super) fn freeze(&mut self) -> FrozenValues {
+        let open = self.open_page();
+        self.tail = self.tail.next_multiple_of(BLOCK_GRAINS);
+        if self.open_page().is_none() {
+            self.drop_if_dead(open);
+        } else if open.is_some_and(|page| self.live.get(page) == 0) {
+            self.leave_tail();
+        }
+        self.appended = 0;
+        let words = std::mem::take(&mut self.changed);
+        FrozenValues {
+            words: words.into_iter().map(|index| (index, self.word(index))).collect(),
+            end: self.live.end(),
+            new: std::mem::take(&mut self.new),
+            dropped: std::mem::take(&mut self.dropped),
+        }
+    }
+
+    /// A checkpoint was abandoned: the next one takes along what it would have.
+    pub(super) fn thaw(&mut self, frozen: FrozenValues) {
+        self.changed.extend(frozen.words.keys());
+        // What is given back stands last.
+        self.new.splice(0..0, frozen.new);
+        self.dropped.extend(frozen.dropped);
+    }
+
+    fn word(&self, index: u64) -> u64 {
+        let first = index * WORD_PAGES;
+        (0..WORD_PAGES).fold(0, |word, i| word | u64::from(self.live.get(first + i)) << (16 * i))
+    }
+}
+
+/// The counts in a word.
+pub(crate) fn counts_of(word: u64) -> [u16; WORD_PAGES as usize] {
+    [0, 16, 32, 48].map(|shift| u16::try_from(word >> shift & 0xffff).unwrap_or_default())
+}
+
+/// The pages that grains lie in, and how many in each.
+pub(crate) fn parts(place: u64, grains: u64, per_page: u64) -> impl Iterator<Item = (u64, u64)> {
+    let end = place + grains;
+    let pages = place / per_page..end.div_ceil(per_page).max(place / per_page);
+    pages.map(move |page| {
+        let (first, last) = (page * per_page, (page + 1) * per_page);
+        (page, end.min(last) - place.max(first))
+    })
+}
+
+fn sum_up((group, counts): (u64, &[u16])) -> (u64, u64, u64) {
+    let pages = counts.iter().filter(|&&count| count > 0).count() as u64;
+    (group, pages, counts.iter().map(|&count| u64::from(count)).sum())
+}
