@@ -46,12 +46,14 @@ pub enum Mutant {
     StepBackWithoutLog,
     /// Recovery gives out pages that only an undurable meta page calls free (C4).
     FreeByUndurableMeta,
+    /// A value is written into a block that a checkpoint reaches (F3).
+    ValueInReachedBlock,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(any(test, feature = "mutants"))]
-    pub const ALL: [Mutant; 18] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::AcknowledgeBeforeSync,
         Mutant::MetaBeforeData,
         Mutant::MetaNotSynced,
@@ -70,6 +72,7 @@ impl Mutant {
         Mutant::DecideOnPublishedState,
         Mutant::StepBackWithoutLog,
         Mutant::FreeByUndurableMeta,
+        Mutant::ValueInReachedBlock,
     ];
 }
 

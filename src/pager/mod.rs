@@ -32,7 +32,7 @@ pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, 
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
 pub(crate) use tree::{Node, Nodes, Tree};
-pub(crate) use value_area::{ValueArea, WORD_PAGES, counts_of, parts};
+pub(crate) use value_area::{GROUP_PAGES, ValueArea, WORD_PAGES, counts_of, parts};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};

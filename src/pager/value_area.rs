@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::PageRun;
 use super::live_counts::LiveCounts;
 use super::space::Space;
+use crate::mutant::{Mutant, mutant};
 use crate::page::pointer::PAGE_COUNT_MAX;
 use crate::page::record::GRAIN_SIZE;
 
@@ -23,7 +24,7 @@ const BLOCK_GRAINS: u64 = 4096 / GRAIN_SIZE;
 pub(crate) const WORD_PAGES: u64 = 4;
 /// Pages that are cleaned together.
 pub(crate) const GROUP_PAGES: usize = 64;
-/// Free pages in a row that the tail jumps to: in fewer, what no value fits in would be much.
+/// Free pages in a row that the tail jumps to, if values of the size at hand fill no fewer well.
 const RUN_PAGES: u64 = 16;
 
 /// The pages of values.
@@ -42,8 +43,10 @@ pub(crate) struct ValueArea {
     new: Vec<PageRun>,
     /// Pages without a live grain that the last checkpoint may reach.
     dropped: Vec<PageRun>,
-    /// Grains written since the last freeze.
-    appended: u64,
+    /// Grains written since the file was opened.
+    written: u64,
+    /// Grains that have died since the last freeze: their pages cannot be used before it is done.
+    released: u64,
     /// Only the lowest free pages will do: the file is being shortened.
     pub(crate) is_packing: bool,
 }
@@ -73,7 +76,8 @@ impl ValueArea {
             changed: BTreeSet::new(),
             new: Vec::new(),
             dropped: Vec::new(),
-            appended: 0,
+            written: 0,
+            released: 0,
             is_packing: false,
         }
     }
@@ -88,16 +92,17 @@ impl ValueArea {
         self.grain_count
     }
 
-    /// Pages that the live grains would fill, without a gap.
-    pub(crate) fn full_page_count(&self) -> u64 {
-        self.grain_count.div_ceil(self.grains_per_page)
+    /// Grains written since the file was opened.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
     }
 
-    /// Grains written since the last freeze.
-    pub(crate) fn appended(&self) -> u64 {
-        self.appended
+    /// Bytes that have died since the last freeze.
+    pub(crate) fn released_len(&self) -> u64 {
+        self.released * GRAIN_SIZE
     }
 
+    /// Grains of a page.
     pub(crate) fn grains_per_page(&self) -> u64 {
         self.grains_per_page
     }
@@ -127,7 +132,7 @@ impl ValueArea {
             } else {
                 self.leave_tail();
                 let count = grains.div_ceil(per_page);
-                let least = if self.is_packing { count } else { count.max(RUN_PAGES) };
+                let least = if self.is_packing { count } else { self.least_run(grains) };
                 let run = space.allocate_from(count, least);
                 if run.end() > PAGE_COUNT_MAX {
                     space.free(run);
@@ -139,9 +144,20 @@ impl ValueArea {
         }
         let place = self.tail;
         self.tail += grains;
-        self.appended += grains;
+        self.written += grains;
         self.count(place, grains);
         Some(place)
+    }
+
+    /// The free pages in a row that the tail jumps to at least: as many as values of this size fill
+    /// but for a sixteenth.
+    fn least_run(&self, grains: u64) -> u64 {
+        let count = grains.div_ceil(self.grains_per_page);
+        let is_full = |pages: &u64| {
+            let room = pages * self.grains_per_page;
+            room % grains * 16 <= room
+        };
+        (count..RUN_PAGES).find(is_full).unwrap_or(count.max(RUN_PAGES))
     }
 
     fn count(&mut self, place: u64, grains: u64) {
@@ -160,6 +176,7 @@ impl ValueArea {
     pub(super) fn release(&mut self, place: u64, grains: u64) {
         let end = self.live.end() * self.grains_per_page;
         let grains = grains.min(end.saturating_sub(place));
+        self.released += grains;
         for (page, grains) in parts(place, grains, self.grains_per_page) {
             if self.discount(page, grains) && self.open_page() != Some(page) {
                 self.dropped.push(PageRun::one(page));
@@ -225,13 +242,15 @@ impl ValueArea {
     /// holds a value of before.
     pub(super) fn freeze(&mut self) -> FrozenValues {
         let open = self.open_page();
-        self.tail = self.tail.next_multiple_of(BLOCK_GRAINS);
+        if !mutant(Mutant::ValueInReachedBlock) {
+            self.tail = self.tail.next_multiple_of(BLOCK_GRAINS);
+        }
         if self.open_page().is_none() {
             self.drop_if_dead(open);
         } else if open.is_some_and(|page| self.live.get(page) == 0) {
             self.leave_tail();
         }
-        self.appended = 0;
+        self.released = 0;
         let words = std::mem::take(&mut self.changed);
         FrozenValues {
             words: words.into_iter().map(|index| (index, self.word(index))).collect(),
@@ -273,4 +292,80 @@ pub(crate) fn parts(place: u64, grains: u64, per_page: u64) -> impl Iterator<Ite
 fn sum_up((group, counts): (u64, &[u16])) -> (u64, u64, u64) {
     let pages = counts.iter().filter(|&&count| count > 0).count() as u64;
     (group, pages, counts.iter().map(|&count| u64::from(count)).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pager::PageSet;
+
+    fn space() -> Space {
+        let mut taken = PageSet::default();
+        (0..4).for_each(|page| {
+            taken.insert(page);
+        });
+        Space::new(taken)
+    }
+
+    /// Frees what a checkpoint would; checks that no block is written after one that has it.
+    fn settle(area: &mut ValueArea, space: &mut Space) -> FrozenValues {
+        let frozen = area.freeze();
+        frozen.dropped.iter().for_each(|&run| space.free(run));
+        frozen
+    }
+
+    #[test]
+    fn values_have_their_grains_for_themselves_and_pages_are_given_back() {
+        for page_size in [4096, 16384, 65536] {
+            let mut space = space();
+            let mut area = ValueArea::new(page_size, LiveCounts::default());
+            let mut live: Vec<(u64, u64)> = Vec::new();
+            let mut frozen_blocks = BTreeSet::new();
+            let mut state = 3_u64;
+            for step in 0..20_000 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let draw = (state >> 33) % 1000;
+                let grains = [1, 3, 48, 64, 65, 300][(state >> 50) as usize % 6];
+                if draw < 450 {
+                    let place = area.append(grains, &mut space).unwrap();
+                    let end = place + grains;
+                    assert!(live.iter().all(|&(p, g)| end <= p || p + g <= place), "step {step}");
+                    let blocks = place / BLOCK_GRAINS..end.div_ceil(BLOCK_GRAINS);
+                    assert!(blocks.into_iter().all(|block| !frozen_blocks.contains(&block)));
+                    if draw < 50 {
+                        area.take_back(place, grains, &mut space);
+                    } else {
+                        live.push((place, grains));
+                    }
+                } else if draw < 950 && !live.is_empty() {
+                    let (place, grains) = live.swap_remove(state as usize % live.len());
+                    area.release(place, grains);
+                } else if draw > 990 {
+                    settle(&mut area, &mut space);
+                    frozen_blocks = live
+                        .iter()
+                        .flat_map(|&(p, g)| p / BLOCK_GRAINS..(p + g).div_ceil(BLOCK_GRAINS))
+                        .collect();
+                }
+                assert_eq!(area.grain_count(), live.iter().map(|(_, g)| g).sum::<u64>());
+            }
+            live.drain(..).for_each(|(place, grains)| area.release(place, grains));
+            area.leave_tail();
+            let frozen = settle(&mut area, &mut space);
+            assert_eq!((area.page_count(), frozen.end, space.taken().len()), (0, 0, 4));
+        }
+    }
+
+    #[test]
+    fn a_count_that_lies_does_no_harm() {
+        let mut live = LiveCounts::default();
+        live.set(9, 1);
+        let mut area = ValueArea::new(4096, live);
+        area.release(9 * 64, 64);
+        area.release(9 * 64, 64);
+        area.release(8 * 64, 1 << 26);
+        area.release(1 << 39, 64);
+        assert_eq!(area.dropped, [PageRun::one(9)], "once");
+        assert_eq!((area.page_count(), area.grain_count()), (0, 0));
+    }
 }

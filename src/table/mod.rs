@@ -6,6 +6,7 @@
 //! nothing of files or of the log.
 
 pub(crate) mod check;
+mod clean;
 mod compact;
 #[cfg(test)]
 mod crowded;
@@ -38,6 +39,7 @@ pub(crate) const VALUE_LEN_MAX: u64 = u32::MAX as u64;
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) pager: Pager,
+    cleaning: clean::Cleaning,
 }
 
 /// Where a hash belongs.
@@ -57,7 +59,7 @@ impl Home {
 
 impl Table {
     pub(crate) fn new(pager: Pager) -> Table {
-        Table { pager }
+        Table { pager, cleaning: clean::Cleaning::default() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Table;
+use super::check::{CheckReport, check};
 use super::get::get;
 use crate::hash::hash;
 use crate::layout::Layout;
@@ -126,6 +127,12 @@ impl Built {
 
     pub(crate) fn file(&self) -> Arc<dyn StorageFile> {
         self.storage.open(Path::new(PATH), OpenMode::ReadWrite).unwrap()
+    }
+
+    /// Checks the last checkpoint.
+    pub(crate) fn check(&self) -> CheckReport {
+        let meta = self.persisted.as_ref().unwrap().meta();
+        check(&*self.file(), Path::new(PATH), meta, &mut |_, _| ()).unwrap()
     }
 
     /// The file's bytes.

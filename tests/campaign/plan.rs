@@ -52,6 +52,7 @@ pub(crate) struct Setting {
     pub(crate) memory_budget: u64,
     pub(crate) verify: Verify,
     pub(crate) access: Access,
+    pub(crate) inline_max: usize,
 }
 
 impl Setting {
@@ -63,6 +64,7 @@ impl Setting {
             memory_budget: 1 << 18,
             verify: Verify::OnFirstTouch,
             access: Access::Pread,
+            inline_max: 496,
         }
     }
 
@@ -76,6 +78,7 @@ impl Setting {
             .small_budgets(self.log_budget, self.memory_budget)
             .verify(self.verify)
             .access(self.access)
+            .inline_max(self.inline_max)
     }
 }
 
@@ -124,7 +127,12 @@ impl Draw {
 
     fn len(&mut self) -> u32 {
         let len = if self.rng.one_in(self.large_odds) {
-            self.page_size / 5 + self.rng.below(3 * self.page_size)
+            // Around the limits of records in pages, of blocks, of pages.
+            match self.rng.below(3) {
+                0 => self.page_size / 5 + self.rng.below(3 * self.page_size),
+                1 => 4096 * (1 + self.rng.below(3)) + self.rng.below(130) - 65,
+                _ => 400 + self.rng.below(700),
+            }
         } else if self.fixed {
             self.value_max
         } else {
@@ -189,6 +197,8 @@ impl Plan {
             memory_budget: [16 * page_size as u64, 1 << 18, 1 << 24][rng.below(3)],
             verify: [Verify::OnFirstTouch, Verify::OnFirstTouch, Verify::Always][rng.below(3)],
             access: [Access::Mapped, Access::Pread][rng.below(2)],
+            // With the least, most values stand in the value area, many in one block.
+            inline_max: [64, 64, 496, 992][rng.below(4)],
         };
         let mut draw = Draw {
             keys: [6, 40, 200, 400][rng.below(4)],

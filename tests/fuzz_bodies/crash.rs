@@ -70,10 +70,13 @@ fn fate(bytes: &mut Bytes<'_>) -> Fate {
 
 fn setting(bytes: &mut Bytes<'_>) -> Setting {
     let page_size = bytes.of(&[4096, 4096, 4096, 8192]);
+    let later = bytes.below(3) == 1;
+    let log_budget = bytes.of(&[1 << 16, 1 << 20]);
     Setting {
         page_size,
-        later: bytes.below(3) == 1,
-        log_budget: bytes.of(&[1 << 16, 1 << 20]),
+        later,
+        log_budget,
+        inline_max: if log_budget == 1 << 16 { 64 } else { 496 },
         memory_budget: bytes.of(&[16 * page_size as u64, 1 << 18]),
         verify: bytes.of(&[Verify::OnFirstTouch, Verify::Always]),
         access: bytes.of(&[Access::Pread, Access::Mapped]),

@@ -69,6 +69,7 @@ impl Run {
             .storage(&disk)
             .manual()
             .hash_seed(bytes.u8().into())
+            .inline_max(if log == 1 << 16 { 64 } else { 496 })
             .durability(if later { LATER } else { Durability::Immediate })
             .small_budgets(log, memory.max(8 * page_size as u64))
             .verify(bytes.of(&[Verify::OnFirstTouch, Verify::Always, Verify::Never]))

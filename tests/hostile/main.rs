@@ -23,6 +23,7 @@ mod paths;
 mod sample;
 mod table;
 mod users;
+mod values;
 mod watch;
 
 fn main() {

@@ -26,6 +26,8 @@ macro_rules! sealed {
     };
 }
 
+pub(crate) use sealed;
+
 /// Damages and leaves the checksums as they were.
 fn raw(name: &'static str, expect: Expect, damage: fn(&mut File)) -> Row {
     Row { name, expect, damage }
@@ -40,6 +42,9 @@ pub(crate) fn run(table: &mut Table) {
     let closed = Sample::closed();
     for row in whole_pages().into_iter().chain(chains()).chain(cells()).chain(trees()) {
         table.row("pages", &closed, row);
+    }
+    for row in crate::values::rows() {
+        table.row("values", &closed, row);
     }
     let sweeping = Sample::sweeping();
     for row in sweeps() {
@@ -298,77 +303,6 @@ fn cells() -> Vec<Row> {
             let large = f.large()[0];
             f.put32(large + 3, 0);
         }),
-        sealed!("large records that overlap", Check(P::ValueOverlap), |f| {
-            let large = f.large();
-            f.set_place(large[0], f.place(large[1]));
-        }),
-        sealed!("large records that overlap by a grain", Check(P::ValueOverlap), |f| {
-            let large = f.large();
-            let last = large.iter().copied().max_by_key(|&at| f.place(at)).unwrap();
-            f.set_place(last, f.place(last) - 1);
-        }),
-        sealed!("a large record in a bucket page", Check(P::LiveCount), |f| {
-            let large = f.large()[0];
-            f.set_place(large, f.bucket() as u64 / 64);
-        }),
-        sealed!("a large record's key of another length", Touch(P::RecordBounds), |f| {
-            let large = f.large()[0];
-            f.put32(large + 1, f.get32(large + 1) & !0xffff | 253);
-        }),
-        sealed!("a live count too large by one", Check(P::LiveCount), |f| {
-            let page = f.place(f.large()[0]) as usize / 64;
-            let at = f.count(page + 1);
-            f.0[at] -= 1;
-        }),
-        sealed!("a live count too small by one", Check(P::LiveCount), |f| {
-            let large = f.large();
-            let last = large.iter().map(|&at| f.place(at)).max().unwrap() as usize / 64 + 2;
-            let at = f.count(last);
-            f.0[at] -= 1;
-        }),
-        sealed!("a live count of more grains than a page has", Expect::Open(P::LiveCount), |f| {
-            let at = f.count(f.place(f.large()[0]) as usize / 64);
-            f.0[at..at + 2].copy_from_slice(&65_u16.to_le_bytes());
-        }),
-        sealed!("a bucket page that counts as a value page", Expect::Open(P::PageUse), |f| {
-            let at = f.count(f.bucket() / PAGE);
-            f.0[at] = 1;
-            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
-        }),
-        sealed!("an overflow page that counts as a value page", Expect::Open(P::PageUse), |f| {
-            let at = f.count(f.overflow() / PAGE);
-            f.0[at] = 1;
-            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
-        }),
-        sealed!("a free page that counts as a value page", Expect::Open(P::PageUse), |f| {
-            let bitmap = f.leaf(BITMAP_ROOT) + HEADER;
-            let end = f.get(f.meta() + 248) as usize;
-            let free = (4..end).find(|page| f.0[bitmap + page / 8] >> (page % 8) & 1 == 0);
-            let at = f.count(free.expect("a free page below the last value page"));
-            f.0[at] = 1;
-            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
-        }),
-        sealed!("a value page without a count", Expect::Open(P::Count), |f| {
-            let at = f.count(f.place(f.large()[0]) as usize / 64);
-            f.0[at..at + 2].fill(0);
-        }),
-        sealed!("a value page without a count, counted so", Check(P::LiveCount), |f| {
-            let at = f.count(f.place(f.large()[0]) as usize / 64);
-            f.0[at..at + 2].fill(0);
-            f.put(f.meta() + 128, f.get(f.meta() + 128) - 1);
-        }),
-        sealed!("no value map", Expect::Open(P::Count), |f| {
-            let meta = f.meta();
-            f.put(meta + 256, 0);
-        }),
-        sealed!("a value map that ends too early", Expect::Open(P::PageRange), |f| {
-            let meta = f.meta();
-            f.put(meta + 248, f.get(meta + 248) - 1);
-        }),
-        sealed!("a value map of another tree", Expect::Open(P::PageUse), |f| {
-            let meta = f.meta();
-            f.put(meta + 256, f.get(meta + BITMAP_ROOT));
-        }),
         raw("a flipped bit in a value", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
             let start = f.place(large) as usize * 64;
@@ -405,8 +339,8 @@ fn trees() -> Vec<Row> {
             f.put(at, pointer(0, 2, 0));
         }),
         sealed!("entries behind the last bucket", Open(P::PageRange), |f| {
-            let at = f.leaf(BUCKET_ROOT) + PAGE - 8;
-            let free = f.0.len() / PAGE - 1;
+            let (at, bitmap) = (f.leaf(BUCKET_ROOT) + PAGE - 8, f.leaf(BITMAP_ROOT) + HEADER);
+            let free = (4..).find(|page| f.0[bitmap + page / 8] >> (page % 8) & 1 == 0).unwrap();
             f.put(at, pointer(0, free, 0));
         }),
         sealed!("a directory that points to itself", Open(P::PageUse), |f| {
