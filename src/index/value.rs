@@ -23,6 +23,24 @@ use crate::table::get::{Hit, get};
 /// assert_eq!(&*value, b"value");
 /// # drop(value); index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A large value (see [`Options::inline_max`](crate::Options::inline_max)) begins at a multiple of 64
+/// bytes, in the file and, where it is mapped, in memory: a slice of numbers is a cast. A copy may
+/// begin anywhere, so look before:
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+/// let embedding: Vec<u8> = (0..768).flat_map(|i| (i as f32).to_le_bytes()).collect();
+/// index.insert("word", &embedding)?;
+/// let value = index.get("word")?.expect("it was just inserted");
+/// // SAFETY: every four bytes are an f32, and `align_to` leaves out what is not aligned.
+/// let (before, floats, after) = unsafe { value.align_to::<f32>() };
+/// assert!(before.is_empty() && after.is_empty());
+/// # #[cfg(target_endian = "little")]
+/// assert_eq!(floats[767], 767.0);
+/// # drop(value); index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Value<'a> {
     bytes: Bytes<'a>,
 }

@@ -7,6 +7,9 @@
 //! to another run of free pages. A checkpoint moves it on to a block that nothing stands in yet: no
 //! later write touches a block that a meta page reaches (F3).
 //!
+//! Who makes a whole file at once can use it by itself: [`ValueArea::append`] gives places one
+//! behind another, and [`ValueArea::freeze`] the words of the value map in the end.
+//!
 //! Knows nothing of files, nor of what is a key.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,18 +56,18 @@ pub(crate) struct ValueArea {
 
 /// What a checkpoint takes along.
 #[derive(Debug, Default)]
-pub(super) struct FrozenValues {
+pub(crate) struct FrozenValues {
     /// Words of counts, by index.
-    pub(super) words: BTreeMap<u64, u64>,
+    pub(crate) words: BTreeMap<u64, u64>,
     /// One more than the last value page.
-    pub(super) end: u64,
-    pub(super) new: Vec<PageRun>,
-    pub(super) dropped: Vec<PageRun>,
+    pub(crate) end: u64,
+    pub(crate) new: Vec<PageRun>,
+    pub(crate) dropped: Vec<PageRun>,
 }
 
 impl ValueArea {
     /// From the counts of all pages, as the file has them.
-    pub(super) fn new(page_size: usize, live: LiveCounts) -> ValueArea {
+    pub(crate) fn new(page_size: usize, live: LiveCounts) -> ValueArea {
         let groups = live.stretches(GROUP_PAGES).map(sum_up);
         let (pages, grains) = groups.fold((0, 0), |sum, (_, p, g)| (sum.0 + p, sum.1 + g));
         ValueArea {
@@ -118,7 +121,7 @@ impl ValueArea {
     }
 
     /// Finds a place for a value of so many grains; `None` if no page number is left.
-    pub(super) fn append(&mut self, grains: u64, space: &mut Space) -> Option<u64> {
+    pub(crate) fn append(&mut self, grains: u64, space: &mut Space) -> Option<u64> {
         let per_page = self.grains_per_page;
         let next = self.tail.div_ceil(per_page);
         let room = next * per_page - self.tail;
@@ -240,7 +243,7 @@ impl ValueArea {
 
     /// What has changed since the last freeze. From now on nothing is written into a block that
     /// holds a value of before.
-    pub(super) fn freeze(&mut self) -> FrozenValues {
+    pub(crate) fn freeze(&mut self) -> FrozenValues {
         let open = self.open_page();
         if !mutant(Mutant::ValueInReachedBlock) {
             self.tail = self.tail.next_multiple_of(BLOCK_GRAINS);

@@ -218,12 +218,11 @@ mod tests {
             assert!(!built.table.is_dead_above(40), "{} grains", built.table.dead_grains());
             let mut steps = 0;
             while built.table.wants_cleaning_up() {
-                built.table.clean_up(8).unwrap();
+                built.table.clean_up(2).unwrap();
                 built.checkpoint(false);
                 steps += 1;
-                assert!(steps < 200, "it ends");
+                assert!(steps < 1000, "it ends");
             }
-            assert!(steps > 1, "in small steps: {steps}");
             assert!(!built.table.is_dead_above(14), "{} grains", built.table.dead_grains());
             let report = built.check();
             assert!(report.is_sound(), "{report}");
