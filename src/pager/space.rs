@@ -87,12 +87,14 @@ pub(crate) struct Space {
     hint: usize,
     /// No run of several pages is looked for below this page.
     run_hint: u64,
+    /// Whether pages were given back since it was asked last.
+    has_more: bool,
 }
 
 impl Space {
     /// All of `taken` is, and nothing else.
     pub(crate) fn new(taken: PageSet) -> Space {
-        Space { taken, hint: 0, run_hint: 0 }
+        Space { taken, hint: 0, run_hint: 0, has_more: true }
     }
 
     pub(crate) fn taken(&self) -> &PageSet {
@@ -115,6 +117,11 @@ impl Space {
         let run = PageRun { first, count };
         assert!(self.allocate_at(run), "pages that were found free (I4)");
         run
+    }
+
+    /// Whether pages were given back since this was asked last.
+    pub(crate) fn has_more(&mut self) -> bool {
+        std::mem::take(&mut self.has_more)
     }
 
     /// Looks for runs of pages from the file's start on again.
@@ -171,6 +178,7 @@ impl Space {
         }
         self.hint = self.hint.min(place(run.first).0);
         self.run_hint = self.run_hint.min(run.first);
+        self.has_more = true;
     }
 }
 

@@ -127,7 +127,9 @@ impl ValueArea {
         let room = next * per_page - self.tail;
         if grains > room {
             let pages = (grains - room).div_ceil(per_page);
+            // Behind the file's end all pages are free: what was given back must be looked at first.
             let follows = self.tail > 0
+                && (self.is_packing || !space.has_more())
                 && next + pages <= PAGE_COUNT_MAX
                 && space.allocate_at(PageRun { first: next, count: pages });
             if follows {
