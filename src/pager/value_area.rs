@@ -280,7 +280,7 @@ impl ValueArea {
 }
 
 /// The counts in a word.
-pub(crate) fn counts_of(word: u64) -> [u16; WORD_PAGES as usize] {
+pub(crate) fn counts_of(word: u64) -> [u16; 4] {
     [0, 16, 32, 48].map(|shift| u16::try_from(word >> shift & 0xffff).unwrap_or_default())
 }
 
