@@ -93,6 +93,8 @@ impl Persisted {
         let len = values.end.div_ceil(WORD_PAGES).max(1).next_multiple_of(width);
         let mut fresh = Tree::new(Kind::ValueMap, 0, page_size, len);
         let mut words = values.words.clone();
+        // Pages that were used and given back since the last checkpoint may lie behind its end.
+        words.retain(|index, _| *index < len);
         let moving = std::mem::take(&mut self.moving.value_map);
         if fresh.leaf_count() >= tree.leaf_count() && fresh.level_count() == tree.level_count() {
             tree.resize(len);

@@ -335,8 +335,9 @@ fn trees() -> Vec<Row> {
             f.put(at, pointer(2, 0, 0));
         }),
         sealed!("a directory entry to a meta page", Open(P::PageRange), |f| {
-            let at = f.leaf(BUCKET_ROOT) + HEADER;
-            f.put(at, pointer(0, 2, 0));
+            // Not the newest, which would be damaged by sealing what is pointed to.
+            let (at, newest) = (f.leaf(BUCKET_ROOT) + HEADER, f.meta() / PAGE);
+            f.put(at, pointer(0, (1..4).find(|slot| *slot == newest % 4 + 1).unwrap_or(1), 0));
         }),
         sealed!("entries behind the last bucket", Open(P::PageRange), |f| {
             let (at, bitmap) = (f.leaf(BUCKET_ROOT) + PAGE - 8, f.leaf(BITMAP_ROOT) + HEADER);

@@ -172,3 +172,29 @@ fn checkpoints_beside_writers_and_abandoned_ones() {
         }
     }
 }
+
+/// The value map of more than 8 MiB has a second leaf. A value there that came and went between two
+/// checkpoints once broke the next one: its words had changed and lay behind the map's end.
+#[test]
+#[cfg_attr(miri, ignore = "too much work")]
+fn a_value_map_grows_and_shrinks() {
+    let mut built = Built::new(4096, 4, 48 << 20);
+    built.insert(b"small", &value(1, 3000));
+    built.checkpoint(false);
+    built.insert(b"huge", &value(2, 9 << 20));
+    built.remove(b"huge");
+    built.checkpoint(false);
+    assert_sound(&built);
+    for round in 0..3 {
+        built.insert(b"huge", &value(round, 18 << 20));
+        built.checkpoint(false);
+        assert!(assert_sound(&built).value_page_count > 4600);
+        built.reopen();
+        assert_eq!(built.get(b"huge"), Some(value(round, 18 << 20)));
+        built.remove(b"huge");
+        built.checkpoint(false);
+        assert_eq!(assert_sound(&built).value_page_count, 1);
+        built.reopen();
+        assert_eq!(built.get(b"small"), Some(value(1, 3000)));
+    }
+}
