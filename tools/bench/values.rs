@@ -2,6 +2,22 @@
 //! written for each byte given, and a random get with all bytes read beside one from a `HashMap`.
 //!
 //! `cargo run --release --example values [MEGABYTES [gets]]`
+//!
+//! Seen on two cores that other work kept busy, 96 MiB of values; bytes on disk for each byte of key
+//! and value after a fill without a bulk loader, at most while twice as much was overwritten at
+//! random, and closed after that; bytes written, log and close included, for each byte given:
+//!
+//! ```text
+//!  value  filled  at most  closed  written
+//!    512   1.055    1.665   1.228     5.33
+//!   1024   1.029    1.679   1.056     5.09
+//!   3072   1.011    1.762   1.197     3.54
+//!   4096   1.008    1.629   1.019     2.55
+//!   6144   1.006    1.756   1.072     3.22
+//!  16384   1.003    1.538   1.013     2.43
+//! ```
+//! A random get of 3 KiB of 512 MiB, all bytes read: 0.72 to 0.75 times the speed of `HashMap`, with
+//! and without verifying.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
