@@ -345,6 +345,12 @@ pub enum Promise {
     /// The bytes of a large record have the checksum that its slot carries.
     #[error("a large record has the checksum that its slot carries")]
     ValueChecksum,
+    /// No two values share bytes of the value area.
+    #[error("no two values share a byte")]
+    ValueOverlap,
+    /// A page of the value area has as many live grains as its count says.
+    #[error("a value page has as many live grains as its count says")]
+    LiveCount,
     /// The hash function is the one that the file was made with.
     #[error("the hash function is the one that made the file")]
     HashFingerprint,

@@ -50,6 +50,8 @@ pub enum Mutant {
     FramesRecycledEarly,
     /// A reader that misses its key does not ask whether a record moved meanwhile.
     MissNotDoubted,
+    /// A value is written into a block that a checkpoint reaches (F3).
+    ValueInReachedBlock,
 }
 
 impl Mutant {
@@ -59,7 +61,7 @@ impl Mutant {
 
     /// All that break the crash protocol.
     #[cfg(any(test, feature = "mutants"))]
-    pub const ALL: [Mutant; 18] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::AcknowledgeBeforeSync,
         Mutant::MetaBeforeData,
         Mutant::MetaNotSynced,
@@ -78,6 +80,7 @@ impl Mutant {
         Mutant::DecideOnPublishedState,
         Mutant::StepBackWithoutLog,
         Mutant::FreeByUndurableMeta,
+        Mutant::ValueInReachedBlock,
     ];
 }
 

@@ -72,6 +72,7 @@ impl Run {
             .manual()
             .durability(durability)
             .small_budgets(log, memory)
+            .inline_max([64, 496, 992][usize::try_from(seed % 3).unwrap()])
             .verify([Verify::OnFirstTouch, Verify::Always, Verify::Never][rng.below(3)])
             .access([Access::Mapped, Access::Mapped, Access::Pread][rng.below(3)]);
         let sizes = match rng.below(3) {

@@ -31,6 +31,7 @@ fn parameters() -> FileParameters {
         hash_seed: SEED,
         key_size: None,
         value_size: None,
+        inline_max: 992,
     }
 }
 
@@ -182,7 +183,7 @@ fn golden_file_has_every_kind_of_page() {
     let mut kinds: Vec<u8> = built.chunks(4096).skip(4).map(|page| page[4]).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    for kind in 2..=5 {
+    for kind in 2..=6 {
         assert!(kinds.contains(&kind), "no page of kind {kind}: {kinds:?}");
     }
     let meta = Meta::decode(&built[3 * 4096..4 * 4096]).unwrap();

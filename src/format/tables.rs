@@ -7,6 +7,7 @@ use crate::hash::hash_fingerprint;
 use crate::layout::Layout;
 use crate::page::meta::{
     self, Counts, FileParameters, LogPosition, META_SIZE, METADATA_LEN_MAX, Meta, SideMeta,
+    ValueMeta,
 };
 use crate::page::pointer::Pointer;
 use crate::page::record::{LargeRecord, Record};
@@ -15,6 +16,7 @@ use crate::page::{
     CELL_SLOTS, HEADER_SIZE, Identity, Kind, LINE_SIZE, OwnedPage, View, array, bucket, cell_count,
     check_fields, heap_start, live_len, page_checksum, record_count, seal, word,
 };
+use crate::pager::counts_of;
 use crate::table::operation::{self, Operation};
 
 /// The low bytes of [`MARK`], as many as the row has.
@@ -31,6 +33,7 @@ fn empty_meta() -> Meta {
             hash_seed: 0,
             key_size: None,
             value_size: None,
+            inline_max: 0,
         },
         generation: 0,
         clean: false,
@@ -41,6 +44,7 @@ fn empty_meta() -> Meta {
         next: Some(side),
         splitpoint: 0,
         bitmap_root: 0,
+        values: ValueMeta::default(),
         log: LogPosition::default(),
         metadata: Vec::new(),
     }
@@ -71,6 +75,10 @@ fn mark_meta(meta: &mut Meta, name: &str, mark: u64) -> bool {
         "next_run_root" => next.run_root = mark,
         "splitpoint" => meta.splitpoint = mark,
         "bitmap_root" => meta.bitmap_root = mark,
+        "inline_max" => parameters.inline_max = size,
+        "value_len" => counts.value_len = mark,
+        "value_end" => meta.values.end = mark,
+        "value_root" => meta.values.root = mark,
         "log_epoch_counter" => log.epoch_counter = mark,
         "log_epoch_random" => log.epoch_random = mark,
         "log_segment" => log.segment = mark,
@@ -134,6 +142,7 @@ fn meta_page() {
 fn meta_page_reserved_bytes_and_flags_are_refused() {
     let mut sound = empty_meta();
     sound.parameters.page_size = 4096;
+    sound.parameters.inline_max = 496;
     sound.current.layout.bucket_count = 1;
     sound.log.lsn = 1;
     sound.next = None;
@@ -214,8 +223,9 @@ fn page_header_is_written_where_the_table_says() {
     let checked: Vec<&str> = checked.map(|(name, _)| *name).collect();
     assert_eq!(checked, ["owner", "bucket_count", "page_number", "file_tag"]);
     assert_eq!(
-        [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow].map(|k| k as u8),
-        [2, 3, 4, 5]
+        [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow, Kind::ValueMap]
+            .map(|k| k as u8),
+        [2, 3, 4, 5, 6]
     );
 }
 
@@ -277,7 +287,7 @@ fn cells_and_slots() {
 }
 
 fn fixed_shape(page_size: usize, key: usize, value: usize) -> Fixed {
-    match Shape::new(page_size, Some(key), Some(value)) {
+    match Shape::new(page_size, meta::inline_max_of(page_size), Some(key), Some(value)) {
         Shape::Fixed(fixed) => fixed,
         Shape::General => panic!("records of {key} and {value} bytes have places"),
     }
@@ -374,8 +384,8 @@ fn pointer_bits() {
 fn large_record() {
     let rows = table("Records");
     check_cover("Records", crate::page::record::LARGE_SIZE);
-    let zero = LargeRecord { hash: 0, key_len: 0, value_len: 0, page: 0, checksum: 0 };
-    let encode = |large: LargeRecord| Record::Large(large).with_parts(|parts| parts.concat());
+    let zero = LargeRecord { hash: 0, key_len: 0, value_len: 0, place: 0, checksum: 0 };
+    let encode = |large: LargeRecord| Record::Large(large, &[]).with_parts(|parts| parts.concat());
     let base = encode(zero);
     for row in &rows {
         let mark = mark(row);
@@ -385,18 +395,33 @@ fn large_record() {
                 assert_eq!(base[row.range()], [0xfe]);
                 continue;
             }
-            "key_len" => large.key_len = u16::try_from(mark).unwrap(),
+            "key_len" => {
+                large.key_len = u16::try_from(mark).unwrap();
+                let long = LargeRecord { hash: MARK, ..large };
+                assert!(large.has_long_key());
+                assert_eq!(encode(long)[16..], MARK.to_le_bytes());
+                check_field(&rows, row.name, &[], &base, &encode(long)[..16]);
+                continue;
+            }
             "value_len" => large.value_len = u32::try_from(mark).unwrap(),
-            "hash" => large.hash = mark,
-            "page" => large.page = u32::try_from(mark).unwrap(),
+            "place" => large.place = mark,
             "checksum" => large.checksum = u32::try_from(mark).unwrap(),
             name => panic!("the code knows no {name}"),
         }
         check_field(&rows, row.name, &[], &base, &encode(large));
     }
+    let short = LargeRecord { key_len: 253, ..zero };
+    let bytes = Record::Large(short, &[7; 253]).with_parts(|parts| parts.concat());
+    assert_eq!(bytes[16..], [7; 253]);
     for (page_size, max) in [(4096, 992), (8192, 8128 / 4 - 16)] {
-        assert_eq!(crate::page::shape::inline_len_max(page_size), max);
+        assert_eq!(meta::inline_max_of(page_size), max);
     }
+    assert_eq!(meta::INLINE_MAX_USUAL, 496);
+}
+
+#[test]
+fn value_map_words() {
+    assert_eq!(counts_of(MARK), [0x2211, 0x4433, 0x6655, 0x8877]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::page::bucket::{Found, KeyMatch, find};
 use crate::page::edit::PageOf;
+use crate::page::meta::inline_max_of;
 use crate::page::record::{LargeRecord, Record};
 use crate::page::shape::Shape;
 use crate::page::{Frame, Kind, LINE_SIZE, View, cell_count, zeroed_words};
@@ -40,7 +41,7 @@ impl BucketPages {
     #[must_use]
     pub fn new(page_size: usize, count: usize, sizes: Option<(usize, usize)>) -> BucketPages {
         let (key, value) = sizes.unzip();
-        let shape = Shape::new(page_size, key, value);
+        let shape = Shape::new(page_size, inline_max_of(page_size), key, value);
         let memory = zeroed_words((count * page_size + LINE_SIZE) as u64 / 8);
         let first = memory.as_ptr().align_offset(LINE_SIZE);
         BucketPages { memory, first, words: page_size / 8, cells: 0, shape }

@@ -87,9 +87,9 @@ fn cells(page: &OwnedPage) {
     let len: usize = records.iter().map(|(_, _, record)| shape.record_len(record)).sum();
     assert!(fits(META_SIZE, &shape, records.len(), len), "it can be made anew");
     for (place, tag, record) in records {
-        let (key, hash) = match record {
-            Record::Inline { key, .. } => (key, hash(key, TAG)),
-            Record::Large(large) => (&b""[..], large.hash),
+        let (key, hash) = match (record.key_in_page(), record) {
+            (None, Record::Large(large, _)) => (&b""[..], large.hash),
+            (key, _) => (key.unwrap_or_default(), hash(key.unwrap_or_default(), TAG)),
         };
         if bucket::is_reachable(view, place, tag, hash) {
             let Ok(found) = bucket::find(view, &shape, cell_count(view), hash, &Key(key));

@@ -26,6 +26,9 @@ const SLACK_PERCENT: u64 = 1;
 /// Passes over the file's tail before a checkpoint that was asked for gives up moving it down.
 const COMPACTION_PASSES: usize = 16;
 
+/// Times that it cleans up to the memory budget: writers beside it may make more to clean.
+const CLEANING_STEPS: usize = 256;
+
 impl Inner {
     /// A whole checkpoint. Nothing happens if nothing has changed.
     pub(super) fn run_checkpoint(&self) -> Result<()> {
@@ -145,6 +148,12 @@ impl Inner {
         self.shared.check_process()?;
         self.settle()?;
         self.run_checkpoint()?;
+        for _ in 0..CLEANING_STEPS {
+            if !self.clean_up()? {
+                break;
+            }
+            self.run_checkpoint()?;
+        }
         let mut page_count = u64::MAX;
         for _ in 0..COMPACTION_PASSES {
             // What the last checkpoint freed is free for the next one only.
@@ -183,6 +192,26 @@ impl Inner {
             writer.table.settle()?;
         }
         Ok(())
+    }
+
+    /// Moves values out of pages that are mostly dead, as many as the memory budget allows for;
+    /// `false` if there are none.
+    fn clean_up(&self) -> Result<bool> {
+        let lead = self.lead();
+        let mut writer = self.writer();
+        self.check_may_write()?;
+        if !writer.table.wants_cleaning_up() {
+            return Ok(false);
+        }
+        self.sync_locked(&lead, &mut writer)?;
+        drop(lead);
+        writer.ensure_log()?;
+        let budget = self.memory_budget / self.shared.parameters.page_size as u64;
+        match writer.table.clean_up(usize::try_from(budget.max(1)).unwrap_or(usize::MAX)) {
+            // The copies need room for a while: without it the file stays as it is.
+            Err(Error::StorageFull { .. }) => Ok(false),
+            cleaned => cleaned.map(|()| true),
+        }
     }
 
     /// Makes pages at the file's end changed, so that the next checkpoint writes them lower down.

@@ -365,6 +365,7 @@ impl Index {
             free_page_count: meta.free_page_count,
             overflow_page_count: counts.overflow_page_count,
             value_page_count: counts.value_page_count,
+            value_len: counts.value_len,
             file_len: self.shared().file_len(),
             file_allocated_len: self
                 .shared()

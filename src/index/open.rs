@@ -19,6 +19,7 @@ use crate::layout::Layout;
 use crate::log::{self, Log, LogFiles, LogStart, Lsn};
 use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{FileParameters, LogPosition};
+use crate::page::record::{inline_len, large_len};
 use crate::pager::{self, MetaPages, Opened, Reading};
 use crate::storage::{LockKind, OpenMode, Storage, StorageFile};
 use crate::table::Table;
@@ -298,13 +299,18 @@ fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {
         hash_seed: options.hash_seed.unwrap_or(u64::from_le_bytes(seed)),
         key_size: options.key_size.flatten(),
         value_size: options.value_size.flatten(),
+        inline_max: options.inline_max.unwrap_or(crate::page::meta::INLINE_MAX_USUAL),
     })
 }
 
 fn first_layout(options: &Options, parameters: &FileParameters) -> Layout {
     /// Bytes of a record, if nothing is known.
     const USUAL: usize = 64;
-    let known = parameters.key_size.zip(parameters.value_size).map(|(key, value)| key + value);
+    let in_page = |(key, value)| match inline_len(key, value) {
+        len if len > parameters.inline_max => len.min(large_len(key)),
+        _ => key + value,
+    };
+    let known = parameters.key_size.zip(parameters.value_size).map(in_page);
     Layout::new(crate::table::resize::buckets_for(
         &parameters.shape(),
         options.expected_len,
@@ -333,6 +339,12 @@ fn check_options(options: &Options, file: &FileParameters, path: &Path) -> Resul
             Some(asked) if asked != found => return mismatch(option, text(asked), text(found)),
             _ => {}
         }
+    }
+    match options.inline_max {
+        Some(asked) if asked != file.inline_max => {
+            return mismatch("inline_max", asked.to_string(), file.inline_max.to_string());
+        }
+        _ => {}
     }
     match options.hash_seed {
         Some(asked) if asked != file.hash_seed => {

@@ -25,8 +25,10 @@ pub struct Stats {
     pub free_page_count: u64,
     /// Overflow pages.
     pub overflow_page_count: u64,
-    /// Pages of large records.
+    /// Pages of the value area, which hold the values of large records.
     pub value_page_count: u64,
+    /// Bytes of large records in them; what else they have is dead.
+    pub value_len: u64,
     /// Bytes of the data file. Its tail may take no disk.
     pub file_len: u64,
     /// Bytes of disk that the data file takes.
@@ -88,6 +90,7 @@ impl Stats {
             ("free_page_count", self.free_page_count),
             ("overflow_page_count", self.overflow_page_count),
             ("value_page_count", self.value_page_count),
+            ("value_len", self.value_len),
             ("file_len", self.file_len),
             ("file_allocated_len", self.file_allocated_len),
             ("log_len", self.log_len),

@@ -24,6 +24,24 @@ use crate::table::many::get_many;
 /// assert_eq!(&*value, b"value");
 /// # drop(value); index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A large value (see [`Options::inline_max`](crate::Options::inline_max)) begins at a multiple of 64
+/// bytes, in the file and, where it is mapped, in memory: a slice of numbers is a cast. A copy may
+/// begin anywhere, so look before:
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+/// let embedding: Vec<u8> = (0..768).flat_map(|i| (i as f32).to_le_bytes()).collect();
+/// index.insert("word", &embedding)?;
+/// let value = index.get("word")?.expect("it was just inserted");
+/// // SAFETY: every four bytes are an f32, and `align_to` leaves out what is not aligned.
+/// let (before, floats, after) = unsafe { value.align_to::<f32>() };
+/// assert!(before.is_empty() && after.is_empty());
+/// # #[cfg(target_endian = "little")]
+/// assert_eq!(floats[767], 767.0);
+/// # drop(value); index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Value<'a> {
     bytes: Bytes<'a>,
 }
@@ -84,11 +102,11 @@ fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
     match hit {
         Hit::Inline(value) => Held::Pinned(value),
         Hit::Copied(value) => Held::Owned(value),
-        Hit::Large(ValueBytes::Mapped(bytes), key_len) => {
-            Held::Pinned(bytes.get(key_len..).unwrap_or_default())
+        Hit::Large(ValueBytes::Mapped(bytes), len) => {
+            Held::Pinned(bytes.get(..len).unwrap_or_default())
         }
-        Hit::Large(ValueBytes::Owned(bytes), key_len) => {
-            Held::Owned(bytes.get(key_len..).unwrap_or_default().to_vec())
+        Hit::Large(ValueBytes::Owned(bytes), len) => {
+            Held::Owned(bytes.get(..len).unwrap_or_default().to_vec())
         }
     }
 }

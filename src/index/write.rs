@@ -11,6 +11,10 @@ use crate::log::Lsn;
 use crate::table::operation::Operation;
 use crate::table::{check_key, check_value};
 
+/// Bytes of values that may die between two checkpoints of a small table; of a large one, a
+/// quarter.
+const RELEASE_BUDGET_MIN: u64 = 32 << 20;
+
 /// How near the budgets are.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
@@ -93,8 +97,14 @@ impl Inner {
     pub(super) fn note_pressure(&self, writer: &Writer) {
         let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
         let dirty_len = writer.dirty_len();
+        // What has died stays in the file until a checkpoint is done.
+        let released_len = writer.table.pager.values.released_len();
+        let value_len = writer.table.pager.counts.value_len;
+        let release_budget = (value_len / 4).max(self.log_budget.min(RELEASE_BUDGET_MIN));
         let above = |share: u64| {
-            log_len > self.log_budget / share || dirty_len > self.memory_budget / share
+            log_len > self.log_budget / share
+                || dirty_len > self.memory_budget / share
+                || released_len > release_budget / share
         };
         let spent = if self.manual { above(2) } else { above(1) };
         if spent != self.is_pressed.load(Ordering::Relaxed) {

@@ -174,6 +174,7 @@ impl Writer {
         apply: Apply,
     ) -> Result<Committed> {
         self.ensure_log()?;
+        let written = self.table.pager.values.written();
         let mut steps = std::mem::take(&mut self.prepared);
         steps.clear();
         let appended = self.prepare(operations, &mut steps).and_then(|()| self.append(operations));
@@ -193,6 +194,7 @@ impl Writer {
             }
             Apply::WhenDurable => self.hold(committed.lsn, operations, steps),
         }
+        self.table.clean(self.table.pager.values.written() - written);
         Ok(committed)
     }
 

@@ -31,7 +31,7 @@ impl KeyMatch for Wanted<'_> {
     }
 
     fn matches_large(&self, large: &LargeRecord) -> std::result::Result<bool, Infallible> {
-        let offset = u64::from(large.page) * self.inspector.page_size as u64;
+        let offset = large.offset() + u64::from(large.value_len);
         Ok(usize::from(large.key_len) == self.key.len()
             && self.inspector.read_up_to(offset, self.key.len()) == self.key)
     }
@@ -167,11 +167,12 @@ impl Inspector {
         part.number("slot", slot.place.lane as u64);
         match slot.record? {
             Record::Inline { value, .. } => Some(escape_start(value)),
-            Record::Large(large) => {
-                touched.value_pages += large.page_count(self.page_size);
-                self.describe_large(part, &large);
-                part.expect(Place::Page(large.page.into()), self.check_large(&large));
-                Some(format!("{} bytes in value pages", large.value_len))
+            Record::Large(large, key) => {
+                let first = large.first_page(self.page_size);
+                touched.value_pages += large.end_page(self.page_size).saturating_sub(first);
+                self.describe_large(part, &large, key);
+                part.expect(Place::Page(first), self.check_large(&large));
+                Some(format!("{} bytes in the value area", large.value_len))
             }
         }
     }
@@ -190,12 +191,10 @@ fn describe(part: &mut Report, trace: &Trace<'_>, page: &OwnedPage) -> Kind {
         let name = format!("candidate in cell {}, slot {}", slot.place.cell, slot.place.lane);
         let mut candidate = Report::new(name);
         candidate.number("offset", slot.offset as u64);
-        match slot.record {
-            Some(Record::Inline { key, .. }) => {
-                candidate.text("key", format!("\"{}\"", escape(key)));
-            }
-            Some(Record::Large(large)) => candidate.bits("hash", large.hash),
-            None => candidate.text("key", "outside the page"),
+        match slot.record.map(|record| (record.key_in_page(), record)) {
+            Some((Some(key), _)) => candidate.text("key", format!("\"{}\"", escape(key))),
+            Some((None, Record::Large(large, _))) => candidate.bits("hash", large.hash),
+            _ => candidate.text("key", "outside the page"),
         }
         candidate.text("comparison", if *is_equal { "equal" } else { "another key" });
         part.children.push(candidate);

@@ -11,7 +11,7 @@ use crate::page::{get_u32, get_u64};
 
 /// The fields of four and eight bytes, as the table at the head of `page::meta` has them; `true`
 /// for those that are shown as bits.
-pub(super) const FIELDS: [(&str, usize, usize, bool); 29] = [
+pub(super) const FIELDS: [(&str, usize, usize, bool); 33] = [
     ("checksum", 16, 4, true),
     ("version", 20, 4, false),
     ("generation", 40, 8, false),
@@ -40,8 +40,12 @@ pub(super) const FIELDS: [(&str, usize, usize, bool); 29] = [
     ("log_segment", 216, 8, false),
     ("log_lsn", 224, 8, false),
     ("metadata_len", 232, 4, false),
+    ("inline_max", 236, 4, false),
+    ("value_len", 240, 8, false),
+    ("value_end", 248, 8, false),
+    ("value_root", 256, 8, true),
     // Not a field: where the reserved bytes begin, of which the first is shown.
-    ("reserved", 236, 4, true),
+    ("reserved", 264, 4, true),
 ];
 
 /// The newest meta page that is whole; if none is, the newest that decodes.

@@ -18,7 +18,7 @@ use crate::table::record_hash;
 /// The kind that a page states.
 fn kind_of(page: &OwnedPage) -> Option<Kind> {
     let stated = get_u32(page.bytes(), 4) & 0xff;
-    [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow]
+    [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow, Kind::ValueMap]
         .into_iter()
         .find(|kind| *kind as u32 == stated)
 }
@@ -32,7 +32,7 @@ pub(super) fn stated_kind(number: u64, page: &OwnedPage) -> Option<Kind> {
 
 impl Inspector {
     /// A page by its number: its header, its words or cells and records, and what is wrong with
-    /// it. A page without a header is of a large record, or free.
+    /// it. A page without a header is a value page, or free.
     ///
     /// # Errors
     /// None today: a page that the file does not have is a finding.
@@ -64,7 +64,7 @@ impl Inspector {
         let (bytes, view) = (page.bytes(), page.view());
         let stored = get_u32(bytes, 0);
         let Some(kind) = stated_kind(number, page) else {
-            let text = "none: a page of a large record, a free page, or a damaged one";
+            let text = "none: a value page, a free page, or a damaged one";
             report.text("kind", text);
             report.text("bytes", escape_start(bytes));
             return;
@@ -74,8 +74,9 @@ impl Inspector {
             Kind::Bitmap => "bitmap",
             Kind::Bucket => "bucket",
             Kind::Overflow => "overflow",
+            Kind::ValueMap => "value map",
         };
-        let is_array = matches!(kind, Kind::Directory | Kind::Bitmap);
+        let is_array = matches!(kind, Kind::Directory | Kind::Bitmap | Kind::ValueMap);
         report.bits("checksum", stored.into());
         report.text("kind", name);
         let cell_count = crate::page::cell_count(view) as u64;
@@ -122,10 +123,10 @@ impl Inspector {
         for (index, value) in array::words(page.bytes()).enumerate() {
             if value != 0 {
                 let mut entry = Report::new(format!("word {index}"));
-                if kind == Kind::Bitmap && level == 0 {
-                    entry.bits("used", value);
-                } else {
-                    entry.text("pointer", pointer_text(value));
+                match (kind, level) {
+                    (Kind::Bitmap, 0) => entry.bits("used", value),
+                    (Kind::ValueMap, 0) => entry.bits("live_grains", value),
+                    _ => entry.text("pointer", pointer_text(value)),
                 }
                 words.children.push(entry);
             }
@@ -174,7 +175,7 @@ impl Inspector {
                 report.text("key", escape_start(key));
                 report.text("value", escape_start(value));
             }
-            Record::Large(large) => self.describe_large(&mut report, large),
+            Record::Large(large, key) => self.describe_large(&mut report, large, key),
         }
         if let Some(meta) = &self.meta {
             check_home(&mut report, place, kind, view, (slot, &record), meta);
@@ -183,30 +184,35 @@ impl Inspector {
     }
 
     /// The fields of a large record, with its key and the start of its value.
-    pub(super) fn describe_large(&self, report: &mut Report, large: &LargeRecord) {
+    pub(super) fn describe_large(&self, report: &mut Report, large: &LargeRecord, key: &[u8]) {
         /// Of the value, the bytes that are read.
         const VALUE_READ: usize = 64;
         report.number("key_len", large.key_len.into());
         report.number("value_len", large.value_len.into());
-        report.bits("hash", large.hash);
-        report.number("page", large.page.into());
+        report.number("place", large.place);
+        let page = large.first_page(self.page_size);
+        report.number("page", page);
         report.bits("checksum", large.checksum.into());
-        let place = Place::Page(large.page.into());
-        let offset = u64::from(large.page) * self.page_size as u64;
-        if offset.saturating_add(large.len()) > self.file_len {
-            let end = u64::from(large.page) + large.page_count(self.page_size);
+        let place = Place::Page(page);
+        if large.offset().saturating_add(large.len()) > self.file_len {
+            let end = large.end_page(self.page_size);
             report.find(place, Fault::new(Promise::PageRange, self.page_limit(), end));
         }
-        let key_len = usize::from(large.key_len);
         let shown = VALUE_READ.min(usize::try_from(large.value_len).unwrap_or(VALUE_READ));
-        let bytes = self.read_up_to(offset, key_len + shown);
-        let (key, value) = bytes.split_at_checked(key_len).unwrap_or((&bytes, &[]));
-        report.text("key", escape_start(key));
-        report.text("value_start", escape_start(value));
-        if let Some(meta) = &self.meta {
-            let expected = hash(key, meta.parameters.hash_seed);
-            report.expect(place, Fault::expect(Promise::RecordPlace, expected, large.hash));
+        let value = self.read_up_to(large.offset(), shown);
+        if large.has_long_key() {
+            report.bits("hash", large.hash);
+            let behind = large.offset() + u64::from(large.value_len);
+            let key = self.read_up_to(behind, large.key_len.into());
+            report.text("key", escape_start(&key));
+            if let Some(meta) = &self.meta {
+                let expected = hash(&key, meta.parameters.hash_seed);
+                report.expect(place, Fault::expect(Promise::RecordPlace, expected, large.hash));
+            }
+        } else {
+            report.text("key", escape_start(key));
         }
+        report.text("value_start", escape_start(&value));
     }
 }
 

@@ -159,12 +159,23 @@ impl Inspector {
 }
 
 fn shares_of_pages(pages: &census::Pages) -> Vec<Share> {
-    let census::Pages { meta, directory, bitmap, bucket, overflow, value, free, unproven, behind } =
-        *pages;
+    let census::Pages {
+        meta,
+        directory,
+        bitmap,
+        value_map,
+        bucket,
+        overflow,
+        value,
+        free,
+        unproven,
+        behind,
+    } = *pages;
     shares([
         ("meta_pages", meta),
         ("directory_pages", directory),
         ("bitmap_pages", bitmap),
+        ("value_map_pages", value_map),
         ("bucket_pages", bucket),
         ("overflow_pages", overflow),
         ("value_pages", value),

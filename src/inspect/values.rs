@@ -1,4 +1,4 @@
-//! Large records by their pages: whose they are, and whether they are what they should be.
+//! Value pages: whose they are, and whether they are what they should be.
 
 use super::Inspector;
 use super::report::Report;
@@ -17,13 +17,22 @@ const CHUNK_SIZE: usize = 1 << 20;
 /// A record that claims a page, and where its slot is.
 struct Claim {
     large: LargeRecord,
+    key: Vec<u8>,
     page: u64,
     generation: u64,
 }
 
+impl Claim {
+    fn overlaps(&self, other: &Claim) -> bool {
+        let end = |large: &LargeRecord| large.place.saturating_add(large.grain_count().max(1));
+        self.large.place < end(&other.large) && other.large.place < end(&self.large)
+    }
+}
+
 impl Inspector {
-    /// A page of a large record: the record that it belongs to, and where that has its slot. All
-    /// bucket and overflow pages of the file are searched for it, old ones too; the newest counts.
+    /// A value page: the records whose values touch it, and where these have their slots. All bucket
+    /// and overflow pages of the file are searched for them, old ones too; of those that claim the
+    /// same bytes the newest counts.
     ///
     /// # Errors
     /// None today: a page that belongs to no record is a field of the report.
@@ -38,18 +47,27 @@ impl Inspector {
             report.find(Place::Page(page), Fault::new(Promise::PageRange, self.page_limit(), page));
             return report;
         }
-        let claims = self.claims_of(page);
-        let Some(newest) = claims.iter().max_by_key(|claim| claim.generation) else {
-            report.text("record", "none: no slot of a whole page leads to it");
-            return report;
-        };
-        report.number("slot_in_page", newest.page);
-        report.number("first_page", newest.large.page.into());
-        report.number("page_count", newest.large.page_count(self.page_size));
+        let mut claims = self.claims_of(page);
         report.number("claims", claims.len() as u64);
-        self.describe_large(&mut report, &newest.large);
-        let place = Place::Page(newest.large.page.into());
-        report.expect(place, self.check_large(&newest.large));
+        claims.sort_unstable_by_key(|claim| std::cmp::Reverse(claim.generation));
+        let mut newest: Vec<&Claim> = Vec::new();
+        for claim in &claims {
+            if newest.iter().all(|newer| !newer.overlaps(claim)) {
+                newest.push(claim);
+            }
+        }
+        if newest.is_empty() {
+            report.text("record", "none: no slot of a whole page leads to it");
+        }
+        newest.sort_unstable_by_key(|claim| claim.large.place);
+        for claim in newest {
+            let mut part = Report::new("large record");
+            part.number("slot_in_page", claim.page);
+            self.describe_large(&mut part, &claim.large, &claim.key);
+            let first = claim.large.first_page(self.page_size);
+            part.expect(Place::Page(first), self.check_large(&claim.large));
+            report.children.push(part);
+        }
         report
     }
 
@@ -81,22 +99,21 @@ impl Inspector {
             return;
         }
         for slot in bucket::slots(page.view()) {
-            let Some(Record::Large(large)) = slot.record else { continue };
-            let first = u64::from(large.page);
-            let end = first + large.page_count(self.page_size);
-            if (first..end).contains(&wanted) {
+            let Some(Record::Large(large, key)) = slot.record else { continue };
+            if (large.first_page(self.page_size)..large.end_page(self.page_size)).contains(&wanted)
+            {
                 let generation = page.view().word(word::GENERATION);
-                claims.push(Claim { large, page: number, generation });
+                claims.push(Claim { large, key: key.to_vec(), page: number, generation });
             }
         }
     }
 
     /// Whether a large record's bytes have the checksum that its slot carries.
     pub(super) fn check_large(&self, large: &LargeRecord) -> std::result::Result<(), Fault> {
-        let mut offset = u64::from(large.page) * self.page_size as u64;
+        let mut offset = large.offset();
         let mut left = large.len();
         if offset.saturating_add(left) > self.file_len {
-            let end = u64::from(large.page) + large.page_count(self.page_size);
+            let end = large.end_page(self.page_size);
             return Err(Fault::new(Promise::PageRange, self.page_limit(), end));
         }
         let mut checksum = 0;

@@ -43,9 +43,9 @@ pub(crate) enum Found<'a> {
 pub(crate) trait KeyMatch {
     /// The error that reading a large record's key can end with.
     type Error;
-    /// Whether an inline record's key is the one.
+    /// Whether a key that stands in the page is the one.
     fn matches_inline(&self, key: &[u8]) -> bool;
-    /// Whether a large record's key is the one.
+    /// Whether the key behind a large record's value is the one.
     fn matches_large(&self, large: &LargeRecord) -> Result<bool, Self::Error>;
 }
 
@@ -122,7 +122,10 @@ fn find_general<'a, K: KeyMatch>(
             let Some(record) = page.tail(index, lane).and_then(Record::decode) else { continue };
             let equal = match &record {
                 Record::Inline { key: found, .. } => key.matches_inline(found),
-                Record::Large(large) => large.hash == hash && key.matches_large(large)?,
+                Record::Large(large, _) if large.has_long_key() => {
+                    large.hash == hash && key.matches_large(large)?
+                }
+                Record::Large(_, found) => key.matches_inline(found),
             };
             if equal {
                 return Ok(Found::Record(SlotPlace { cell: index, lane }, record));
@@ -423,7 +426,7 @@ mod tests {
                         .iter()
                         .map(|(_, record)| match record {
                             Record::Inline { key, .. } => key.to_vec(),
-                            Record::Large(_) => unreachable!(),
+                            Record::Large(..) => unreachable!(),
                         })
                         .collect();
                     for key in &homeless {

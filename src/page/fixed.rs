@@ -278,7 +278,12 @@ mod tests {
     }
 
     fn shape(page_size: usize, key: usize, value: usize) -> (Shape, Fixed) {
-        match Shape::new(page_size, Some(key), Some(value)) {
+        match Shape::new(
+            page_size,
+            crate::page::meta::inline_max_of(page_size),
+            Some(key),
+            Some(value),
+        ) {
             Shape::Fixed(fixed) => (Shape::Fixed(fixed), fixed),
             Shape::General => panic!("these records have places"),
         }
@@ -321,7 +326,7 @@ mod tests {
                 let mut remake = |frame: &mut Frame<'_>, without| {
                     let hash_of = |record: &Record<'_>| match record {
                         Record::Inline { key, .. } => hash(key, 0),
-                        Record::Large(_) => unreachable!(),
+                        Record::Large(..) => unreachable!(),
                     };
                     let mut new = other.frame();
                     let with = Some((h, &record));

@@ -32,7 +32,11 @@
 //!    216    8 log_segment
 //!    224    8 log_lsn               the first commit that is not in this checkpoint
 //!    232    4 metadata_len          bytes of the user's metadata
-//!    236 2836 reserved              zero
+//!    236    4 inline_max            bytes of the longest record that stands in a page as a whole
+//!    240    8 value_len             bytes of all live records in the value area
+//!    248    8 value_end             pages from this one on are no value pages
+//!    256    8 value_root            pointer to the counts of live grains
+//!    264 2808 reserved              zero
 //!   3072 1024 metadata
 //! ```
 //!
@@ -57,7 +61,7 @@ pub(crate) const MAGIC: [u8; 16] = *b"splitpoint hash\n";
 pub(crate) const METADATA_LEN_MAX: usize = 1024;
 
 const CHECKSUM: usize = 16;
-const RESERVED: usize = 236;
+const RESERVED: usize = 264;
 const METADATA: usize = 3072;
 const FLAG_CLEAN: u32 = 1;
 
@@ -75,7 +79,10 @@ pub(crate) struct Counts {
     pub(crate) record_count: u64,
     pub(crate) record_len: u64,
     pub(crate) overflow_page_count: u64,
+    /// Pages with a live byte of the value area.
     pub(crate) value_page_count: u64,
+    /// Bytes of large records in the value area.
+    pub(crate) value_len: u64,
 }
 
 /// Where redo begins, as the log layer's numbers.
@@ -95,6 +102,16 @@ pub(crate) struct FileParameters {
     pub(crate) hash_seed: u64,
     pub(crate) key_size: Option<usize>,
     pub(crate) value_size: Option<usize>,
+    /// The longest record that stands in a page as a whole, in bytes there.
+    pub(crate) inline_max: usize,
+}
+
+/// Where the counts of live grains are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ValueMeta {
+    /// Pages from this one on are no value pages.
+    pub(crate) end: u64,
+    pub(crate) root: u64,
 }
 
 impl FileParameters {
@@ -105,7 +122,7 @@ impl FileParameters {
 
     /// The shape of the pages with records.
     pub(crate) fn shape(&self) -> Shape {
-        Shape::new(self.page_size, self.key_size, self.value_size)
+        Shape::new(self.page_size, self.inline_max, self.key_size, self.value_size)
     }
 }
 
@@ -122,6 +139,7 @@ pub(crate) struct Meta {
     pub(crate) next: Option<SideMeta>,
     pub(crate) splitpoint: u64,
     pub(crate) bitmap_root: u64,
+    pub(crate) values: ValueMeta,
     pub(crate) log: LogPosition,
     pub(crate) metadata: Vec<u8>,
 }
@@ -170,6 +188,13 @@ impl Meta {
             put_u64(&mut page, 56 + 8 * i, field);
         }
         put_u32(&mut page, 232, metadata_len);
+        let inline_max = u32::try_from(self.parameters.inline_max).expect("less than a page");
+        put_u32(&mut page, 236, inline_max);
+        for (i, field) in
+            [self.counts.value_len, self.values.end, self.values.root].into_iter().enumerate()
+        {
+            put_u64(&mut page, 240 + 8 * i, field);
+        }
         put(&mut page, METADATA, &self.metadata);
         let checksum = checksum(&page);
         put_u32(&mut page, CHECKSUM, checksum);
@@ -218,6 +243,14 @@ impl Meta {
         if field(224) == 0 {
             return wrong(224, 1);
         }
+        if field(248) > field(88) {
+            return wrong(248, field(88));
+        }
+        let inline_max = get_u32(page, 236) as usize;
+        if !(INLINE_MAX_MIN..=inline_max_of(page_size)).contains(&inline_max) {
+            let max = inline_max_of(page_size) as u64;
+            return Err(Fault::new(Promise::MetaField, max, inline_max as u64));
+        }
         let metadata_len = get_u32(page, 232) as usize;
         let reserved = page.get(RESERVED..METADATA).unwrap_or_default();
         let metadata = page.get(METADATA..METADATA + metadata_len.min(METADATA_LEN_MAX));
@@ -241,6 +274,7 @@ impl Meta {
                 hash_seed,
                 key_size: size_of(72),
                 value_size: size_of(80),
+                inline_max,
             },
             generation: field(40),
             clean: flags & FLAG_CLEAN != 0,
@@ -251,11 +285,13 @@ impl Meta {
                 record_len: field(112),
                 overflow_page_count: field(120),
                 value_page_count: field(128),
+                value_len: field(240),
             },
             current: side(136),
             next: (field(160) != 0).then(|| side(160)),
             splitpoint: field(184),
             bitmap_root: field(192),
+            values: ValueMeta { end: field(248), root: field(256) },
             log: LogPosition {
                 epoch_counter: field(200),
                 epoch_random: field(208),
@@ -292,6 +328,17 @@ pub(crate) fn is_page_size(size: usize) -> bool {
     size.is_power_of_two() && (super::PAGE_SIZE_MIN..=super::PAGE_SIZE_MAX).contains(&size)
 }
 
+/// The least that a file's `inline_max` can be, in bytes.
+pub(crate) const INLINE_MAX_MIN: usize = 64;
+/// What it is unless asked otherwise. A value of 512 bytes is the first that wastes less of its
+/// disk in the value area than in a page, which it would share with six others at most.
+pub(crate) const INLINE_MAX_USUAL: usize = 496;
+
+/// The most that a file's `inline_max` can be: a page holds four such records at least.
+pub(crate) fn inline_max_of(page_size: usize) -> usize {
+    (page_size - super::HEADER_SIZE) / 4 - super::LINE_SIZE / 4
+}
+
 /// The first page that is not of the meta pages'.
 pub(crate) fn first_page(page_size: usize) -> u64 {
     ((META_SIZE * META_SLOTS).div_ceil(page_size)) as u64
@@ -310,6 +357,7 @@ mod tests {
                 hash_seed: 7,
                 key_size: Some(0),
                 value_size: None,
+                inline_max: 500,
             },
             generation: 9,
             clean: true,
@@ -320,11 +368,13 @@ mod tests {
                 record_len: 2,
                 overflow_page_count: 3,
                 value_page_count: 4,
+                value_len: 5,
             },
             current: side,
             next: Some(SideMeta { layout: Layout::new(125), bucket_root: 3, run_root: 4 }),
             splitpoint: 1 << 40,
             bitmap_root: 5,
+            values: ValueMeta { end: 900, root: 6 },
             log: LogPosition { epoch_counter: 1, epoch_random: 2, segment: 3, lsn: 4 },
             metadata: b"mine".to_vec(),
         }
@@ -363,11 +413,14 @@ mod tests {
             (216, u64::MAX),
             (224, u64::MAX),
             (224, 0),
-            (236, 1),
+            (236, 63),
+            (236, 1 << 20),
+            (248, 1001),
+            (264, 1),
             (3072 + 4, 1),
         ] {
             let mut page = sample().encode();
-            if offset == 48 {
+            if [48, 236].contains(&offset) {
                 put_u32(&mut page, offset, value as u32);
             } else {
                 put_u64(&mut page, offset, value);

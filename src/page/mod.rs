@@ -5,14 +5,14 @@
 //! ```text
 //! OFFSET SIZE NAME
 //!      0    4 checksum       CRC-32 of the bytes from 4 to the page's end
-//!      4    1 kind           2 directory, 3 bitmap, 4 bucket, 5 overflow
-//!      5    1 cell_count     cells that follow (bucket, overflow); level in the tree (directory, bitmap)
+//!      4    1 kind           2 directory, 3 bitmap, 4 bucket, 5 overflow, 6 value map
+//!      5    1 cell_count     cells that follow (bucket, overflow); level in the tree (the others)
 //!      6    2 record_count   live records (bucket, overflow)
 //!      8    8 page_number    its own
 //!     16    8 file_tag       the first 8 bytes of the file id
 //!     24    8 generation     of the checkpoint that wrote it
 //!     32    8 owner          bucket, run, or index of the first word that it covers
-//!     40    8 bucket_count   of the layout it belongs to; 0 for a bitmap page
+//!     40    8 bucket_count   of the layout it belongs to; 0 for a bitmap or value map page
 //!     48    8 next           pointer to the next overflow page of the chain, or 0
 //!     56    4 heap_start     offset of the lowest record byte; of fixed sizes: the sizes (see `shape`)
 //!     60    4 live_len       bytes of live records
@@ -74,6 +74,7 @@ pub(crate) enum Kind {
     Bitmap = 3,
     Bucket = 4,
     Overflow = 5,
+    ValueMap = 6,
 }
 
 /// What a page says of itself besides its contents.

@@ -1,14 +1,16 @@
 //! Records: a key and its value as they stand in a bucket or overflow page.
 //!
 //! ```text
-//! first byte  what follows                                                     it is
-//! 0x00–0xfd   value_len u8 (0xff: then u16), key, value                        key_len in the first byte
-//! 0xff        key_len u16, value_len u16, key, value                           a longer key
-//! 0xfe        key_len u16, value_len u32, hash u64, page u32, checksum u32     a large record
+//! first byte  what follows                                                   it is
+//! 0x00–0xfd   value_len u8 (0xff: then u16), key, value                      key_len in the first byte
+//! 0xff        key_len u16, value_len u16, key, value                         a longer key
+//! 0xfe        key_len u16, value_len u32, place 5 bytes, checksum u32, key   a large record
 //! ```
 //!
-//! A *large record* stands in value pages, key first, then value, without a gap; its slot keeps the
-//! full hash, the lengths, the first page, and the CRC-32 of key and value. Knows nothing of pages.
+//! The value of a *large record* stands in the value area, at `place` × 64 bytes. A key of more than
+//! 253 bytes stands behind it there, without a gap; in the page there is then the key's hash, a u64,
+//! in the key's place. The checksum is the CRC-32 of all that stands in the value area. Knows
+//! nothing of pages.
 
 use super::{get_u16, get_u32, get_u64};
 
@@ -16,36 +18,72 @@ const LARGE: u8 = 0xfe;
 const LONG_KEY: u8 = 0xff;
 const LONG_VALUE: u8 = 0xff;
 
-/// Bytes of a large record's stand-in.
-pub(crate) const LARGE_SIZE: usize = 23;
+/// Bytes of a large record in its page before the key, or the hash that stands for it.
+pub(crate) const LARGE_SIZE: usize = 16;
+/// The longest key that a large record keeps in its page.
+pub(crate) const SHORT_KEY_MAX: usize = 0xfd;
+/// What values begin at a multiple of, in bytes: a slice of numbers or of vectors is then a cast.
+pub(crate) const GRAIN_SIZE: u64 = 64;
+/// Places are below this: they have 40 bits.
+pub(crate) const PLACE_MAX: u64 = 1 << 40;
 
-/// What stands in a page for a record that is too large for it.
+/// Where the value of a record is that is too large for its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LargeRecord {
+    /// Of a long key; 0 if the key stands in the page.
     pub(crate) hash: u64,
     pub(crate) key_len: u16,
     pub(crate) value_len: u32,
-    pub(crate) page: u32,
+    /// In grains from the file's start.
+    pub(crate) place: u64,
     pub(crate) checksum: u32,
 }
 
 impl LargeRecord {
-    /// Bytes of key and value together.
-    pub(crate) fn len(&self) -> u64 {
-        u64::from(self.key_len) + u64::from(self.value_len)
+    /// Whether the key stands behind the value, and its hash in the page.
+    #[inline]
+    pub(crate) fn has_long_key(&self) -> bool {
+        usize::from(self.key_len) > SHORT_KEY_MAX
     }
 
-    /// Pages that it takes.
-    pub(crate) fn page_count(&self, page_size: usize) -> u64 {
-        self.len().div_ceil(page_size as u64)
+    /// Bytes that it takes in the value area.
+    #[inline]
+    pub(crate) fn len(&self) -> u64 {
+        let key_len = if self.has_long_key() { self.key_len } else { 0 };
+        u64::from(self.value_len) + u64::from(key_len)
+    }
+
+    /// Grains that it takes in the value area.
+    pub(crate) fn grain_count(&self) -> u64 {
+        self.len().div_ceil(GRAIN_SIZE)
+    }
+
+    /// Where it begins in the file, in bytes.
+    #[inline]
+    pub(crate) fn offset(&self) -> u64 {
+        self.place.saturating_mul(GRAIN_SIZE)
+    }
+
+    /// The page that it begins in.
+    pub(crate) fn first_page(&self, page_size: usize) -> u64 {
+        self.offset() / page_size as u64
+    }
+
+    /// One more than the last page that it touches.
+    pub(crate) fn end_page(&self, page_size: usize) -> u64 {
+        (self.offset() + self.len()).div_ceil(page_size as u64)
     }
 }
 
 /// A record as read from a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
-    Inline { key: &'a [u8], value: &'a [u8] },
-    Large(LargeRecord),
+    Inline {
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    /// With its key, or none if that is long.
+    Large(LargeRecord, &'a [u8]),
 }
 
 impl<'a> Record<'a> {
@@ -54,7 +92,7 @@ impl<'a> Record<'a> {
     pub(crate) fn decode(tail: &'a [u8]) -> Option<Record<'a>> {
         let first = *tail.first()?;
         let (header_len, key_len, value_len) = match first {
-            LARGE => return LargeRecord::decode(tail).map(Record::Large),
+            LARGE => return LargeRecord::decode(tail),
             LONG_KEY if tail.len() >= 5 => {
                 (5, usize::from(get_u16(tail, 1)), usize::from(get_u16(tail, 3)))
             }
@@ -76,7 +114,15 @@ impl<'a> Record<'a> {
     pub(crate) fn encoded_len(&self) -> usize {
         match self {
             Record::Inline { key, value } => inline_len(key.len(), value.len()),
-            Record::Large(_) => LARGE_SIZE,
+            Record::Large(large, _) => large_len(large.key_len.into()),
+        }
+    }
+
+    /// Its key, unless that is a long one behind a large record's value.
+    pub(crate) fn key_in_page(&self) -> Option<&'a [u8]> {
+        match *self {
+            Record::Large(large, _) if large.has_long_key() => None,
+            Record::Inline { key, .. } | Record::Large(_, key) => Some(key),
         }
     }
 
@@ -87,33 +133,47 @@ impl<'a> Record<'a> {
                 let (header, len) = inline_header(key.len(), value.len());
                 write(&[header.get(..len).unwrap_or_default(), key, value])
             }
-            Record::Large(large) => write(&[&large.encode()]),
+            Record::Large(large, _) if large.has_long_key() => {
+                write(&[&large.encode(), &large.hash.to_le_bytes()])
+            }
+            Record::Large(large, key) => write(&[&large.encode(), key]),
         }
     }
 }
 
 impl LargeRecord {
-    fn decode(tail: &[u8]) -> Option<LargeRecord> {
-        let bytes = tail.get(..LARGE_SIZE)?;
-        Some(LargeRecord {
-            key_len: get_u16(bytes, 1),
-            value_len: get_u32(bytes, 3),
-            hash: get_u64(bytes, 7),
-            page: get_u32(bytes, 15),
-            checksum: get_u32(bytes, 19),
-        })
+    fn decode(tail: &[u8]) -> Option<Record<'_>> {
+        let (head, rest) = tail.split_at_checked(LARGE_SIZE)?;
+        let large = LargeRecord {
+            hash: 0,
+            key_len: get_u16(head, 1),
+            value_len: get_u32(head, 3),
+            place: get_u64(head, 7) & (PLACE_MAX - 1),
+            checksum: get_u32(head, 12),
+        };
+        if large.has_long_key() {
+            let hash = get_u64(rest.get(..8)?, 0);
+            return Some(Record::Large(LargeRecord { hash, ..large }, &[]));
+        }
+        Some(Record::Large(large, rest.get(..large.key_len.into())?))
     }
 
     fn encode(&self) -> [u8; LARGE_SIZE] {
+        assert!(self.place < PLACE_MAX);
         let mut bytes = [0; LARGE_SIZE];
         super::put(&mut bytes, 0, &[LARGE]);
         super::put(&mut bytes, 1, &self.key_len.to_le_bytes());
         super::put(&mut bytes, 3, &self.value_len.to_le_bytes());
-        super::put(&mut bytes, 7, &self.hash.to_le_bytes());
-        super::put(&mut bytes, 15, &self.page.to_le_bytes());
-        super::put(&mut bytes, 19, &self.checksum.to_le_bytes());
+        super::put(&mut bytes, 7, &self.place.to_le_bytes());
+        super::put(&mut bytes, 12, &self.checksum.to_le_bytes());
         bytes
     }
+}
+
+/// Bytes that a large record takes in its page.
+#[inline]
+pub(crate) fn large_len(key_len: usize) -> usize {
+    LARGE_SIZE + if key_len > SHORT_KEY_MAX { 8 } else { key_len }
 }
 
 /// Bytes that an inline record takes in a page.
@@ -164,11 +224,38 @@ mod tests {
 
     #[test]
     fn a_large_record_survives_the_round_trip() {
-        let large =
-            LargeRecord { hash: u64::MAX - 3, key_len: 65_535, value_len: 1, page: 9, checksum: 5 };
-        let encoded = encode(&Record::Large(large));
-        assert_eq!(Record::decode(&encoded), Some(Record::Large(large)));
-        assert_eq!(Record::decode(&encoded[..22]), None);
-        assert_eq!(large.page_count(4096), 16);
+        let key = [9; 300];
+        let place = (1 << 40) - 1;
+        for key_len in [0, 1, 0xfd, 0xfe, 300, 65_535] {
+            let is_long = key_len > 0xfd;
+            let hash = if is_long { u64::MAX - 3 } else { 0 };
+            let key_len = u16::try_from(key_len).unwrap();
+            let large = LargeRecord { hash, key_len, value_len: 70, place, checksum: 5 };
+            let key = if is_long { &[] } else { &key[..usize::from(key_len)] };
+            let record = Record::Large(large, key);
+            let mut encoded = encode(&record);
+            assert_eq!(encoded.len(), record.encoded_len());
+            assert_eq!(Record::decode(&encoded), Some(record));
+            encoded.pop();
+            assert_eq!(Record::decode(&encoded), None, "a byte short: {key_len}");
+            let beside = if is_long { u64::from(key_len) } else { 0 };
+            assert_eq!(large.len(), 70 + beside);
+            assert_eq!(large.grain_count(), (70 + beside).div_ceil(64));
+        }
+    }
+
+    #[test]
+    fn a_large_record_knows_its_pages() {
+        let at =
+            |place, value_len| LargeRecord { hash: 0, key_len: 3, value_len, place, checksum: 0 };
+        for (large, pages) in [
+            (at(64, 1), 1..2),
+            (at(127, 64), 1..2),
+            (at(127, 65), 1..3),
+            (at(128, 8192), 2..4),
+            (at(129, 8192), 2..5),
+        ] {
+            assert_eq!(large.first_page(4096)..large.end_page(4096), pages);
+        }
     }
 }

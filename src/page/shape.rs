@@ -15,6 +15,7 @@
 use std::ops::Range;
 
 use super::cell::{CELL_SLOTS, TAG_SLOTS};
+use super::meta::inline_max_of;
 use super::record::{Record, inline_len};
 use super::{HEADER_SIZE, LINE_SIZE, View, word};
 
@@ -47,20 +48,23 @@ pub(crate) struct Fixed {
     extra: usize,
 }
 
-/// The largest record, in bytes of a page, that stands in a bucket page.
-pub(crate) fn inline_len_max(page_size: usize) -> usize {
-    (page_size - HEADER_SIZE) / 4 - LINE_SIZE / 4
-}
-
 impl Shape {
     /// Whether all records have one size.
     pub(crate) fn is_fixed(&self) -> bool {
         matches!(self, Shape::Fixed(_))
     }
 
-    /// The shape of the pages of a file.
-    pub(crate) fn new(page_size: usize, key: Option<usize>, value: Option<usize>) -> Shape {
-        let fixed = key.zip(value).and_then(|(key, value)| Fixed::new(page_size, key, value));
+    /// The shape of the pages of a file: sizes that `inline_max` allows in a page have one of their
+    /// own.
+    pub(crate) fn new(
+        page_size: usize,
+        inline_max: usize,
+        key: Option<usize>,
+        value: Option<usize>,
+    ) -> Shape {
+        let is_short = |&(key, value): &(usize, usize)| key.saturating_add(value) <= inline_max;
+        let sizes = key.zip(value).filter(is_short);
+        let fixed = sizes.and_then(|(key, value)| Fixed::new(page_size, key, value));
         fixed.map_or(Shape::General, Shape::Fixed)
     }
 
@@ -118,7 +122,7 @@ impl Shape {
 impl Fixed {
     fn new(page_size: usize, key_size: usize, value_size: usize) -> Option<Fixed> {
         let record_size = key_size.checked_add(value_size)?;
-        if record_size == 0 || record_size > inline_len_max(page_size) {
+        if record_size == 0 || record_size > inline_max_of(page_size) {
             return None;
         }
         let payload = page_size - HEADER_SIZE;
@@ -165,7 +169,7 @@ mod tests {
     use super::*;
 
     fn fixed(page_size: usize, key: usize, value: usize) -> Option<Fixed> {
-        match Shape::new(page_size, Some(key), Some(value)) {
+        match Shape::new(page_size, inline_max_of(page_size), Some(key), Some(value)) {
             Shape::Fixed(fixed) => Some(fixed),
             Shape::General => None,
         }
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn places_are_apart_and_within_the_page() {
         for page_size in [4096, 8192, 16384, 65536] {
-            let limit = inline_len_max(page_size);
+            let limit = inline_max_of(page_size);
             for size in (1..60).chain([100, 116, 400, limit - 1, limit]) {
                 let fixed = fixed(page_size, size / 2, size - size / 2).unwrap();
                 let mut next = HEADER_SIZE + fixed.cells * LINE_SIZE;
@@ -205,7 +209,9 @@ mod tests {
         assert_eq!(fixed(4096, 0, 0), None);
         assert_eq!(fixed(4096, 500, 493), None);
         assert_eq!(fixed(65536, usize::MAX, 1), None);
-        assert_eq!(Shape::new(4096, Some(8), None), Shape::General);
-        assert_eq!(Shape::new(4096, None, Some(8)), Shape::General);
+        assert!(Shape::new(4096, 496, Some(16), Some(480)).is_fixed());
+        assert_eq!(Shape::new(4096, 496, Some(16), Some(481)), Shape::General);
+        assert_eq!(Shape::new(4096, 992, Some(8), None), Shape::General);
+        assert_eq!(Shape::new(4096, 992, None, Some(8)), Shape::General);
     }
 }

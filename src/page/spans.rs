@@ -129,7 +129,7 @@ pub(crate) fn spans(bytes: &[u8], page: View<'_>, kind: Kind) -> Vec<Span> {
     let mut cover = Cover::new(bytes.len());
     cover_header(&mut cover, bytes);
     match kind {
-        Kind::Directory | Kind::Bitmap => {
+        Kind::Directory | Kind::Bitmap | Kind::ValueMap => {
             cover_words(&mut cover, bytes);
             cover.finish(Part::Empty, "words")
         }
@@ -240,12 +240,14 @@ fn cover_records(cover: &mut Cover, page: View<'_>) {
                 cover.to(end - value.len(), Part::Key, "key", "");
                 cover.to(end, Part::Value, "value", "");
             }
-            Record::Large(large) => {
+            Record::Large(large, key) => {
                 let text = format!(
-                    "key_len {}, value_len {}, page {}",
-                    large.key_len, large.value_len, large.page
+                    "key_len {}, value_len {}, place {}",
+                    large.key_len, large.value_len, large.place
                 );
-                cover.to(end, Part::Record, &format!("large record of {of}"), text);
+                let name = format!("large record of {of}");
+                cover.to(end - key.len(), Part::Record, &name, text);
+                cover.to(end, Part::Key, "key", "");
             }
         }
     }

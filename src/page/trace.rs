@@ -73,9 +73,13 @@ pub(crate) fn trace<'a, K: KeyMatch>(
                     // The value is read only if the key is the one.
                     (is_equal, if is_equal { len } else { len - value.len() })
                 }
-                Some(Record::Large(large)) => {
-                    let is_equal = large.hash == hash && key.matches_large(large)?;
-                    (is_equal, super::record::LARGE_SIZE)
+                Some(Record::Large(large, stored)) => {
+                    let is_equal = if large.has_long_key() {
+                        large.hash == hash && key.matches_large(large)?
+                    } else {
+                        key.matches_inline(stored)
+                    };
+                    (is_equal, slot.record.map_or(0, |record| record_len(&record)))
                 }
             };
             let lines = slot.offset / LINE_SIZE..(slot.offset + len).div_ceil(LINE_SIZE);

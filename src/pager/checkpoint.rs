@@ -14,11 +14,12 @@ use super::edit::{Dirty, list_index};
 use super::persisted::Persisted;
 use super::space::{PageRun, PageSet};
 use super::tree::{Nodes, Tree};
+use super::value_area::FrozenValues;
 use super::write_back::{FileNodes, Writer, page_of};
 use super::{Pager, Shared, Which};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::mutant::{Mutant, mutant};
-use crate::page::meta::{self, Counts, LogPosition, Meta, SideMeta};
+use crate::page::meta::{self, Counts, LogPosition, Meta, SideMeta, ValueMeta};
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, Kind, array, put_u64, word};
 
@@ -60,7 +61,7 @@ pub(crate) struct Checkpoint {
     phase: Phase,
     dirty: Vec<Dirty>,
     dropped: Vec<PageRun>,
-    values_new: Vec<PageRun>,
+    values: FrozenValues,
     sides: Vec<(u64, crate::layout::Layout)>,
     splitpoint: u64,
     counts: Counts,
@@ -99,7 +100,7 @@ impl Pager {
             phase: Phase::Entries(0),
             dirty,
             dropped: std::mem::take(&mut self.dropped),
-            values_new: std::mem::take(&mut self.values_new),
+            values: self.values.freeze(),
             sides: sides.into_iter().flatten().map(|side| (side.id, side.layout)).collect(),
             splitpoint: state.splitpoint.load(Ordering::SeqCst),
             counts: self.counts,
@@ -168,7 +169,7 @@ impl Pager {
             }
         }
         self.dropped.extend(&checkpoint.dropped);
-        self.values_new.extend(&checkpoint.values_new);
+        self.values.thaw(checkpoint.values);
         // Nothing of these was ever published.
         let mut space = self.shared.space();
         checkpoint.taken.iter().for_each(|&run| space.free(run));
@@ -319,6 +320,7 @@ impl Checkpoint {
                 tree.update(&changes, moving.get(&(id, which)).unwrap_or(&none), &mut nodes)?;
             }
         }
+        self.new.update_value_map(&self.values, &mut nodes)?;
         let freed = std::mem::take(&mut nodes.freed);
         nodes.writer.flush()?;
         self.freed.extend(freed);
@@ -330,13 +332,13 @@ impl Checkpoint {
     /// grows, so it ends.
     fn write_bitmap(&mut self) -> Result<()> {
         let mut used = self.old.used.clone();
-        for page in self.values_new.iter().chain(&self.taken).flat_map(|run| run.first..run.end()) {
+        for page in self.values.new.iter().chain(&self.taken).flat_map(|run| run.first..run.end()) {
             used.insert(page);
         }
-        self.freed.extend(&self.dropped);
+        self.freed.extend(self.dropped.iter().chain(&self.values.dropped));
         let first_page = meta::first_page(self.shared.parameters.page_size);
         for page in self.freed.iter().flat_map(|run| run.first..run.end()) {
-            // A large record of a damaged file may claim any pages, the meta pages too.
+            // The directories of a damaged file may share a page with the value area.
             if page < first_page || !used.remove(page) {
                 let fault = Fault::new(Promise::PageUse, 1, 0);
                 return Err(fault.at(&self.shared.path, Place::Page(page)));
@@ -424,6 +426,7 @@ impl Checkpoint {
             next,
             splitpoint: if next.is_some() { self.splitpoint } else { 0 },
             bitmap_root: self.new.bitmap.root(),
+            values: ValueMeta { end: self.values.end, root: self.new.value_map.root() },
             log: self.log,
             metadata: self.metadata.clone(),
         };

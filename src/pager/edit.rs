@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::arena::{FrameInfo, Frames};
-use super::{PageRun, Shared, Side, State, Which};
+use super::{PageRun, Shared, Side, State, ValueArea, Which};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::page::edit::PageOf;
 use crate::page::meta::Counts;
@@ -41,8 +41,7 @@ pub(crate) struct Pager {
     pub(super) dirty_frames: usize,
     /// Pages of the last checkpoint that the next one does not reach.
     pub(super) dropped: Vec<PageRun>,
-    /// Pages of large records that the last checkpoint does not reach.
-    pub(super) values_new: Vec<PageRun>,
+    pub(crate) values: ValueArea,
     /// Frames that nobody can find any more, to be retired together.
     garbage: Vec<u32>,
     state: Arc<State>,
@@ -62,6 +61,7 @@ impl Pager {
         state: Arc<State>,
         counts: Counts,
         metadata: Vec<u8>,
+        values: ValueArea,
     ) -> Pager {
         let frames = Frames::new(shared.arena.clone());
         let sides = [Some(&state.current), state.next.as_ref()];
@@ -73,7 +73,7 @@ impl Pager {
             dirty: Vec::new(),
             dirty_frames: 0,
             dropped: Vec::new(),
-            values_new: Vec::new(),
+            values,
             garbage: Vec::new(),
             state,
             next_side_id,
@@ -94,7 +94,7 @@ impl Pager {
 
     /// Whether a checkpoint would find nothing to write.
     pub(crate) fn is_unchanged(&self) -> bool {
-        self.dirty.is_empty() && self.dropped.is_empty() && self.values_new.is_empty()
+        self.dirty.is_empty() && self.dropped.is_empty() && self.values.is_unchanged()
     }
 
     /// A new empty side, for a sweep to fill.
@@ -123,17 +123,6 @@ impl Pager {
 
     pub(crate) fn set_splitpoint(&mut self, splitpoint: u64) {
         self.state.splitpoint.store(splitpoint, Ordering::SeqCst);
-    }
-
-    pub(super) fn allocate(&self, count: u64) -> Result<PageRun> {
-        let mut space = self.shared.space();
-        let run = space.allocate(count);
-        if run.end() > crate::page::pointer::PAGE_COUNT_MAX {
-            space.free(run);
-            let full = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
-            return Err(crate::Error::io("grow", &self.shared.path, full));
-        }
-        Ok(run)
     }
 
     /// The frame, for reading.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::space::PageSet;
-use super::tree::Tree;
+use super::tree::{Nodes, Tree};
+use super::value_area::{FrozenValues, WORD_PAGES};
 use super::write_back::page_of;
 use super::{Shared, Which};
 use crate::error::{Error, Result};
 use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{LogPosition, META_SIZE, META_SLOTS, Meta};
+use crate::page::{Kind, array};
 
 /// A layout may have at most this many buckets for each page of the file, and a few to begin with:
 /// so a damaged bucket count cannot ask for much memory (I8).
@@ -22,6 +24,7 @@ pub(crate) struct Persisted {
     pub(super) meta: Meta,
     pub(super) trees: BTreeMap<(u64, Which), Tree>,
     pub(super) bitmap: Tree,
+    pub(super) value_map: Tree,
     pub(super) used: PageSet,
     /// The generation in each meta slot, 0 for a slot that is not whole.
     pub(super) slots: [u64; META_SLOTS],
@@ -34,6 +37,7 @@ pub(crate) struct Persisted {
 pub(super) struct Moving {
     pub(super) trees: BTreeMap<(u64, Which), BTreeSet<usize>>,
     pub(super) bitmap: BTreeSet<usize>,
+    pub(super) value_map: BTreeSet<usize>,
 }
 
 impl Persisted {
@@ -63,15 +67,51 @@ impl Persisted {
 
     /// Whether nodes wait to be moved.
     pub(crate) fn is_moving(&self) -> bool {
-        !self.moving.trees.is_empty() || !self.moving.bitmap.is_empty()
+        !self.moving.trees.is_empty()
+            || !self.moving.bitmap.is_empty()
+            || !self.moving.value_map.is_empty()
     }
 
     /// Lets the next checkpoint write the nodes at or above this page anew.
     pub(crate) fn move_nodes_from(&mut self, first: u64) {
         let moved = |pointer| page_of(pointer) >= first;
         self.moving.bitmap = self.bitmap.leaves_through(&moved);
+        self.moving.value_map = self.value_map.leaves_through(&moved);
         let trees = self.trees.iter().map(|(id, tree)| (*id, tree.leaves_through(&moved)));
         self.moving.trees = trees.filter(|(_, leaves)| !leaves.is_empty()).collect();
+    }
+
+    /// Changes words of the value map; its array ends with the last value page.
+    pub(super) fn update_value_map(
+        &mut self,
+        values: &FrozenValues,
+        nodes: &mut dyn Nodes,
+    ) -> Result<()> {
+        let page_size = self.meta.parameters.page_size;
+        let tree = &mut self.value_map;
+        let width = array::words_per_page(page_size);
+        let len = values.end.div_ceil(WORD_PAGES).max(1).next_multiple_of(width);
+        let mut fresh = Tree::new(Kind::ValueMap, 0, page_size, len);
+        let mut words = values.words.clone();
+        // Pages that were used and given back since the last checkpoint may lie behind its end.
+        words.retain(|index, _| *index < len);
+        let moving = std::mem::take(&mut self.moving.value_map);
+        if fresh.leaf_count() >= tree.leaf_count() && fresh.level_count() == tree.level_count() {
+            tree.resize(len);
+            return tree.update(&words, &moving, nodes);
+        }
+        // Of another shape: made anew. So an array of this length has one tree only.
+        let mut old: BTreeMap<u64, u64> = BTreeMap::new();
+        tree.clone().load(tree.root(), nodes, &mut |first, leaf| {
+            old.extend((first..).zip(leaf.iter().copied()).filter(|(_, word)| *word != 0));
+            Ok(())
+        })?;
+        tree.pages().for_each(|(_, pointer)| nodes.free(pointer));
+        old.append(&mut words);
+        old.retain(|index, word| *word != 0 && *index < len);
+        fresh.update(&old, &BTreeSet::new(), nodes)?;
+        self.value_map = fresh;
+        Ok(())
     }
 
     /// Makes the meta page durable anew, over the oldest slot: what was seen at open may be in the

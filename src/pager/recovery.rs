@@ -10,21 +10,24 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::live_counts::LiveCounts;
 use super::persisted::{Moving, Persisted, bucket_count_max};
 use super::residence::{Residence, open_map};
 use super::sound::Sound;
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
+use super::value_area::{ValueArea, WORD_PAGES, counts_of};
 use super::write_back::read_node;
 use super::{Access, Arena, Epoch, Pager, Published, Shared, Space, Verify};
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::layout::Layout;
 use crate::page::Kind;
 use crate::page::meta::{
-    self, Counts, FileParameters, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta,
+    self, Counts, FileParameters, LogPosition, META_SIZE, META_SLOTS, Meta, SideMeta, ValueMeta,
 };
 use crate::page::pointer::Pointer;
+use crate::page::record::GRAIN_SIZE;
 use crate::storage::StorageFile;
 
 /// How the file is read.
@@ -137,6 +140,7 @@ pub(crate) fn create(
         next: None,
         splitpoint: 0,
         bitmap_root: 0,
+        values: ValueMeta::default(),
         log,
         metadata: Vec::new(),
     };
@@ -213,6 +217,7 @@ pub(crate) fn open(
     let (bitmap, used) = loader.load_bitmap()?;
     let current = loader.load_side(0, &meta.current)?;
     let next = meta.next.as_ref().map(|side| loader.load_side(1, side)).transpose()?;
+    let (value_map, values) = loader.load_values()?;
     loader.check_seen(&used)?;
     let mut trees = current.1;
     trees.extend(next.iter().flat_map(|(_, trees)| trees.clone()));
@@ -223,9 +228,10 @@ pub(crate) fn open(
     });
     *shared.space() = Space::new(used.clone());
     shared.state.replace(&shared.epoch, state.clone());
-    let pager = Pager::new(shared, state, meta.counts, meta.metadata.clone());
+    let pager = Pager::new(shared, state, meta.counts, meta.metadata.clone(), values);
     let slots = pages.slots;
-    let persisted = Persisted { meta, trees, bitmap, used, slots, moving: Moving::default() };
+    let moving = Moving::default();
+    let persisted = Persisted { meta, trees, bitmap, value_map, used, slots, moving };
     Ok(Opened { pager, persisted })
 }
 
@@ -242,13 +248,15 @@ pub(crate) fn check_splitpoint(meta: &Meta) -> std::result::Result<(), Fault> {
 
 /// The counts steer growth and shrinking: those that no file of this size can have are refused.
 fn check_counts(meta: &Meta) -> std::result::Result<(), Fault> {
-    let Counts { record_count, record_len, overflow_page_count, value_page_count } = meta.counts;
+    let Counts { record_count, record_len, overflow_page_count, value_page_count, value_len } =
+        meta.counts;
     let len_max = meta.page_count * meta.parameters.page_size as u64;
     for (found, max) in [
         (record_len, len_max),
         (record_count, record_len),
         (overflow_page_count, meta.page_count),
         (value_page_count, meta.page_count),
+        (value_len, len_max),
     ] {
         if found > max {
             return Err(Fault::new(Promise::Count, max, found));
@@ -352,6 +360,46 @@ impl Loader<'_> {
             trees.insert((id, which), tree);
         }
         Ok((Arc::new(side), trees))
+    }
+
+    /// The counts of live grains. A page with one is used, and no other kind of page.
+    fn load_values(&mut self) -> Result<(Tree, ValueArea)> {
+        let page_size = self.meta.parameters.page_size;
+        let ValueMeta { end, root } = self.meta.values;
+        let width = crate::page::array::words_per_page(page_size);
+        let len = end.div_ceil(WORD_PAGES).max(1).next_multiple_of(width);
+        let mut live = LiveCounts::default();
+        let tree = self.load_tree(Kind::ValueMap, 0, len, root, &mut |loader, at, leaf| {
+            let words = (at..).zip(leaf).filter(|(_, word)| **word != 0);
+            for (index, &word) in words {
+                for (page, count) in (index * WORD_PAGES..).zip(counts_of(word)) {
+                    if count > 0 {
+                        loader.see_value_page(page, count)?;
+                        live.set(page, count);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let values = ValueArea::new(page_size, live);
+        Fault::expect(Promise::Count, values.page_count(), self.meta.counts.value_page_count)
+            .map_err(|fault| self.fault(fault, Place::File))?;
+        Ok((tree, values))
+    }
+
+    fn see_value_page(&mut self, page: u64, count: u16) -> Result<()> {
+        let first = meta::first_page(self.meta.parameters.page_size);
+        let max = self.meta.parameters.page_size as u64 / GRAIN_SIZE;
+        let fault = if page < first || page >= self.meta.values.end {
+            Fault::new(Promise::PageRange, self.meta.values.end, page)
+        } else if u64::from(count) > max {
+            Fault::new(Promise::LiveCount, max, count.into())
+        } else if !self.seen.insert(page) {
+            Fault::new(Promise::PageUse, 1, 2)
+        } else {
+            return Ok(());
+        };
+        Err(self.fault(fault, Place::Page(page)))
     }
 
     fn load_tree(

@@ -1,7 +1,7 @@
 //! Which large records were read and found sound, so that their checksums are not computed again on
 //! every read: what the words of a directory say of pages, this says of values.
 //!
-//! A table of words, each at the place that a record's first page chooses; a record whose word was
+//! A table of words, each where a record's place chooses; a record whose word was
 //! taken by another is checked again. Its writer forgets a record's word before the record can be
 //! found; who notes one holds a pin, so its pages are not reused meanwhile. Knows no bytes.
 
@@ -51,24 +51,30 @@ impl Sound {
 
     #[inline]
     fn word(&self, large: &LargeRecord) -> Option<&AtomicU64> {
-        self.words.get(large.page as usize & (self.words.len() - 1))
+        let spread = usize::try_from(large.place.wrapping_mul(SPREAD) >> 40).unwrap_or(0);
+        self.words.get(spread & (self.words.len() - 1))
     }
 }
 
-/// What stands for a record: its first page, and its checksum and length in one.
+/// Spreads the bits of a number over the upper ones of a word.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What stands for a record: its place in the upper 40 bits, below them its lengths and checksum, of
+/// which not all bits have room: a value that rotted is taken for sound if it has the place of one
+/// that was, and in one of 2^24 cases. Never 0.
 #[inline]
 fn mark(large: &LargeRecord) -> u64 {
-    let lens = (u64::from(large.key_len) << 32 | u64::from(large.value_len))
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    u64::from(large.page) << 32 | (u64::from(large.checksum) ^ lens >> 32)
+    let lens = u64::from(large.key_len) << 32 | u64::from(large.value_len);
+    let rest = (lens.wrapping_mul(SPREAD) ^ u64::from(large.checksum)).wrapping_mul(SPREAD) >> 40;
+    large.place << 24 | rest | 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn large(page: u32, value_len: u32, checksum: u32) -> LargeRecord {
-        LargeRecord { hash: 1, key_len: 3, value_len, page, checksum }
+    fn large(place: u64, value_len: u32, checksum: u32) -> LargeRecord {
+        LargeRecord { hash: 0, key_len: 3, value_len, place, checksum }
     }
 
     #[test]
@@ -81,7 +87,12 @@ mod tests {
         for other in [large(6, 100, 7), large(5, 101, 7), large(5, 100, 8), large(1029, 100, 7)] {
             assert!(!sound.has(&other), "{other:?}");
         }
-        sound.note(&large(1029, 100, 7));
+        let is_in_its_word = |place: &u64| {
+            let word = |place| sound.word(&large(place, 0, 0)).map(std::ptr::from_ref);
+            word(*place) == word(5)
+        };
+        let other = (6..).find(is_in_its_word).unwrap();
+        sound.note(&large(other, 100, 7));
         assert!(!sound.has(&noted), "its word was taken");
         sound.note(&noted);
         sound.forget(&large(5, 9, 9));

@@ -87,12 +87,14 @@ pub(crate) struct Space {
     hint: usize,
     /// No run of several pages is looked for below this page.
     run_hint: u64,
+    /// Whether pages were given back since it was asked last.
+    has_more: bool,
 }
 
 impl Space {
     /// All of `taken` is, and nothing else.
     pub(crate) fn new(taken: PageSet) -> Space {
-        Space { taken, hint: 0, run_hint: 0 }
+        Space { taken, hint: 0, run_hint: 0, has_more: true }
     }
 
     pub(crate) fn taken(&self) -> &PageSet {
@@ -107,6 +109,35 @@ impl Space {
             assert!(new, "page {page} is given out twice (I4)");
         }
         PageRun { first, count }
+    }
+
+    /// The first `count` pages of the lowest run of at least `least` free ones, taken now.
+    pub(crate) fn allocate_from(&mut self, count: u64, least: u64) -> PageRun {
+        let first = self.lowest_run(least.max(count));
+        let run = PageRun { first, count };
+        assert!(self.allocate_at(run), "pages that were found free (I4)");
+        run
+    }
+
+    /// Whether pages were given back since this was asked last.
+    pub(crate) fn has_more(&mut self) -> bool {
+        std::mem::take(&mut self.has_more)
+    }
+
+    /// Looks for runs of pages from the file's start on again.
+    pub(crate) fn look_from_the_start(&mut self) {
+        self.run_hint = 0;
+    }
+
+    /// Takes these pages if all of them are free.
+    pub(crate) fn allocate_at(&mut self, run: PageRun) -> bool {
+        let is_free = (run.first..run.end()).all(|page| !self.taken.contains(page));
+        if is_free {
+            (run.first..run.end()).for_each(|page| {
+                self.taken.insert(page);
+            });
+        }
+        is_free
     }
 
     fn lowest_free(&mut self) -> u64 {
@@ -135,7 +166,7 @@ impl Space {
                 }
             }
         }
-        self.run_hint = first + count;
+        self.run_hint = first;
         first
     }
 
@@ -147,6 +178,7 @@ impl Space {
         }
         self.hint = self.hint.min(place(run.first).0);
         self.run_hint = self.run_hint.min(run.first);
+        self.has_more = true;
     }
 }
 

@@ -84,6 +84,11 @@ impl Tree {
         self.levels.first().map_or(0, Vec::len)
     }
 
+    /// How many levels it has.
+    pub(crate) fn level_count(&self) -> usize {
+        self.levels.len()
+    }
+
     fn node(&self, level: usize, index: usize) -> Node {
         let span =
             (0..level).fold(self.words_per_page, |n, _| n.saturating_mul(self.words_per_page));

@@ -1,24 +1,24 @@
-//! Large records: key and value one after another in a run of pages of their own.
+//! Large records: their values in the value area, written and read.
 //!
-//! A large record is written to its place when its commit is prepared, before the log knows of it:
-//! the pages are free for every checkpoint that recovery might choose, so a crash leaves only free
-//! pages behind (I1), and the data sync of the next checkpoint makes them durable with all else
-//! (I3). Knows nothing of what is a key.
+//! A value is written to its place when its commit is prepared, before the log knows of it: nothing
+//! that recovery might choose reaches the blocks that it is written to, so a crash leaves only free
+//! or dead bytes behind (I1), and the data sync of the next checkpoint makes it durable with all
+//! else (I3). Knows nothing of what is a key.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
-use super::{Access, PageRun, Pager, Pin, Shared, Verify};
+use super::{Access, Pager, Pin, Shared, Verify};
 use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::LINE_SIZE;
-use crate::page::record::LargeRecord;
+use crate::page::record::{LargeRecord, SHORT_KEY_MAX};
 
-/// Large records in memory, by first page.
-pub(crate) type Overlay = BTreeMap<u32, Arc<[u8]>>;
+/// Values in memory, by place.
+pub(crate) type Overlay = BTreeMap<u64, Arc<[u8]>>;
 
-/// The bytes of a large record, key first.
+/// The bytes of a large record in the value area: the value, then the key if it is long.
 #[derive(Debug, Clone)]
 pub(crate) enum ValueBytes<'p> {
     Mapped(&'p [u8]),
@@ -36,23 +36,24 @@ impl Deref for ValueBytes<'_> {
 }
 
 impl Shared {
-    /// Whether a large record begins with this key. Its checksum is the affair of who reads on.
+    /// Whether this long key stands behind a value. Its checksum is the affair of who reads on.
     pub(crate) fn large_key_is(
         &self,
         pin: &Pin<'_>,
         large: &LargeRecord,
         key: &[u8],
     ) -> Result<bool> {
+        let value_len = usize::try_from(large.value_len).unwrap_or(usize::MAX);
         if self.access == Access::Mapped && !self.read_only {
-            let offset = self.offset_of(large.page.into());
-            let found = self.map.load(pin).bytes(offset, key.len());
+            let offset = usize::try_from(large.offset()).unwrap_or(usize::MAX);
+            let found = self.map.load(pin).bytes(offset.saturating_add(value_len), key.len());
             return Ok(found == Some(key));
         }
         let bytes = self.large_bytes(pin, large)?;
-        Ok(bytes.get(..key.len()) == Some(key))
+        Ok(bytes.get(value_len..) == Some(key))
     }
 
-    /// Reads a large record and checks it.
+    /// Reads what a large record has in the value area and checks it.
     pub(crate) fn large_bytes<'p>(
         &'p self,
         pin: &'p Pin<'_>,
@@ -60,15 +61,15 @@ impl Shared {
     ) -> Result<ValueBytes<'p>> {
         if self.read_only {
             let overlay = self.redone_values.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(bytes) = overlay.get(&large.page) {
+            if let Some(bytes) = overlay.get(&large.place) {
                 return Ok(ValueBytes::Owned(bytes.clone()));
             }
         }
+        let page = large.first_page(self.parameters.page_size);
         let range = || {
-            Fault::new(Promise::PageRange, self.file_len(), large.page.into())
-                .at(&self.path, Place::Page(large.page.into()))
+            Fault::new(Promise::PageRange, self.file_len(), page).at(&self.path, Place::Page(page))
         };
-        let offset = self.offset_of(large.page.into());
+        let offset = usize::try_from(large.offset()).map_err(|_| range())?;
         let len = usize::try_from(large.len()).map_err(|_| range())?;
         let bytes = match self.access {
             Access::Mapped => {
@@ -95,7 +96,7 @@ impl Shared {
         };
         if !is_known {
             Fault::expect(Promise::ValueChecksum, large.checksum.into(), crc32(0, &bytes).into())
-                .map_err(|fault| fault.at(&self.path, Place::Page(large.page.into())))?;
+                .map_err(|fault| fault.at(&self.path, Place::Page(page)))?;
             self.sound.note(large);
         }
         Ok(bytes)
@@ -111,7 +112,7 @@ impl Shared {
     #[inline]
     pub(crate) fn prefetch_large(&self, pin: &Pin<'_>, large: &LargeRecord) {
         if self.access == Access::Mapped {
-            let offset = self.offset_of(large.page.into());
+            let Ok(offset) = usize::try_from(large.offset()) else { return };
             let len = usize::try_from(large.len()).unwrap_or(usize::MAX).min(PREFETCH_LEN);
             self.sound.prefetch(large);
             let map = self.map.load(pin);
@@ -126,60 +127,75 @@ impl Shared {
 }
 
 impl Pager {
-    /// Writes a large record to free pages. Until it is put into a page it can be given back with
-    /// [`Pager::give_back_large`].
+    /// Writes the value of a large record, and its key if that is long, to the value area. Until it
+    /// is put into a page it can be given back with [`Pager::give_back_large`].
     pub(crate) fn write_large(
         &mut self,
         hash: u64,
         key: &[u8],
         value: &[u8],
     ) -> Result<LargeRecord> {
-        let page_size = self.shared.parameters.page_size;
+        let is_long = key.len() > SHORT_KEY_MAX;
+        let behind = if is_long { key } else { &[] };
         let mut large = LargeRecord {
-            hash,
+            hash: if is_long { hash } else { 0 },
             key_len: u16::try_from(key.len()).expect("keys are at most 65,535 bytes"),
             value_len: u32::try_from(value.len()).expect("values are below 4 GiB"),
-            page: 0,
-            checksum: crc32(crc32(0, key), value),
+            place: 0,
+            checksum: crc32(crc32(0, value), behind),
         };
-        let run = self.allocate(large.page_count(page_size))?;
-        large.page = u32::try_from(run.first).expect("page numbers have 30 bits");
+        let place = self.values.append(large.grain_count(), &mut self.shared.space());
+        let Some(place) = place else {
+            let full = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(Error::io("grow", &self.shared.path, full));
+        };
+        large.place = place;
         self.shared.sound.forget(&large);
         if self.shared.read_only {
-            let bytes: Arc<[u8]> = [key, value].concat().into();
+            let bytes: Arc<[u8]> = [value, behind].concat().into();
             let mut overlay =
                 self.shared.redone_values.lock().unwrap_or_else(PoisonError::into_inner);
-            overlay.insert(large.page, bytes);
-        } else if let Err(error) = self.write_run(run, key, value) {
-            self.shared.space().free(run);
+            overlay.insert(large.place, bytes);
+        } else if let Err(error) = self.write_value(&large, value, behind) {
+            self.values.take_back(large.place, large.grain_count(), &mut self.shared.space());
             return Err(error);
         }
-        self.values_new.push(run);
+        self.count_values(|len| len + large.len());
         Ok(large)
     }
 
-    fn write_run(&self, run: PageRun, key: &[u8], value: &[u8]) -> Result<()> {
+    fn write_value(&self, large: &LargeRecord, value: &[u8], behind: &[u8]) -> Result<()> {
         let shared = &self.shared;
-        shared.ensure_len(run.end())?;
-        let offset = shared.offset_of(run.first) as u64;
+        shared.ensure_len(large.end_page(shared.parameters.page_size))?;
         let write = |bytes: &[u8], offset| {
             let written = shared.file.write_all_at(bytes, offset);
             shared.or_refuse(written.map_err(|e| Error::io("write", &shared.path, e)))
         };
-        write(key, offset)?;
-        write(value, offset + key.len() as u64)
+        write(value, large.offset())?;
+        write(behind, large.offset() + value.len() as u64)
     }
 
     /// Gives back the newest of the large records that no page holds yet.
     pub(crate) fn give_back_large(&mut self, large: &LargeRecord) {
-        let last = self.values_new.pop().expect("a large record that was just written");
-        assert_eq!(last.first, u64::from(large.page), "given back in reverse order");
-        self.shared.space().free(last);
+        self.values.take_back(large.place, large.grain_count(), &mut self.shared.space());
+        self.count_values(|len| len - large.len());
     }
 
     /// A large record is no longer in any page.
     pub(crate) fn drop_large(&mut self, large: &LargeRecord) {
-        let count = large.page_count(self.shared.parameters.page_size);
-        self.dropped.push(PageRun { first: large.page.into(), count });
+        self.values.release(large.place, large.grain_count());
+        self.count_values(|len| len.saturating_sub(large.len()));
+    }
+
+    /// Lets values go to the lowest free pages, however few they are, as long as it is said so.
+    pub(crate) fn set_packing(&mut self, is_packing: bool) {
+        self.values.leave_tail();
+        self.values.is_packing = is_packing;
+        self.shared.space().look_from_the_start();
+    }
+
+    fn count_values(&mut self, len: impl FnOnce(u64) -> u64) {
+        self.counts.value_len = len(self.counts.value_len);
+        self.counts.value_page_count = self.values.page_count();
     }
 }

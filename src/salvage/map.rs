@@ -28,13 +28,13 @@ pub enum PageUse {
     Meta,
     /// A directory of buckets or of overflow chains.
     Directory,
-    /// The bitmap of used pages.
+    /// The bitmap of used pages, or the map of what is live in value pages.
     Bitmap,
     /// The records of a bucket.
     Bucket,
     /// Records of a run of buckets that did not fit.
     Overflow,
-    /// Large records.
+    /// Values of large records.
     Value,
     /// Nothing.
     Free,
@@ -164,9 +164,13 @@ fn check_values(source: &Source, way: &Way) -> (Vec<Loss>, PageSet) {
             continue;
         }
         for slot in bucket::slots(page.view()) {
-            let Some(Record::Large(large)) = slot.record else { continue };
+            let Some(Record::Large(large, _)) = slot.record else { continue };
             if let Err(fault) = value_of(source, &large) {
-                losses.push(Loss::new(Place::Page(large.page.into()), "large record", fault));
+                losses.push(Loss::new(
+                    Place::Page(large.first_page(source.page_size)),
+                    "large record",
+                    fault,
+                ));
                 note_pages(&mut pages, source, &large);
             }
         }
@@ -208,7 +212,7 @@ fn uses(source: &Source, way: &Way, lost_values: &PageSet) -> Vec<PageUse> {
         if let Some(page_use) = at.and_then(|at| uses.get_mut(at)) {
             *page_use = match kind {
                 Kind::Directory => PageUse::Directory,
-                Kind::Bitmap => PageUse::Bitmap,
+                Kind::Bitmap | Kind::ValueMap => PageUse::Bitmap,
                 Kind::Bucket => PageUse::Bucket,
                 Kind::Overflow => PageUse::Overflow,
             };

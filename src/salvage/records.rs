@@ -244,19 +244,19 @@ impl<'t> Taker<'t> {
     fn take_record(&mut self, planned: Planned, record: &Record<'_>) -> Result<bool> {
         match record {
             Record::Inline { key, value } => self.put(key, value)?,
-            Record::Large(large) => match value_of(self.source, large) {
+            Record::Large(large, key) => match value_of(self.source, large) {
                 Ok(bytes) => {
                     if planned.is_current {
                         note_pages(&mut self.taken.value_pages, self.source, large);
                     }
-                    let (key, value) =
-                        bytes.split_at_checked(large.key_len.into()).unwrap_or_default();
-                    self.put(key, value)?;
+                    let value_len = usize::try_from(large.value_len).unwrap_or(bytes.len());
+                    let (value, behind) = bytes.split_at_checked(value_len).unwrap_or_default();
+                    self.put(if large.has_long_key() { behind } else { key }, value)?;
                 }
                 Err(fault) => {
                     if planned.is_current {
                         note_pages(&mut self.taken.value_pages, self.source, large);
-                        let place = Place::Page(large.page.into());
+                        let place = Place::Page(large.first_page(self.source.page_size));
                         self.taken.losses.push(Loss::new(place, "large record", fault));
                     }
                     return Ok(false);
@@ -344,13 +344,13 @@ fn newest_chain(pages: &[Sound]) -> Option<Vec<u64>> {
     Some(chain)
 }
 
-/// Key and value of a large record, one after the other: the one place that knows where they live.
-/// Their checksum proves them.
+/// The bytes of a large record in the value area: the one place that knows where they live. Their
+/// checksum proves them.
 pub(super) fn value_of(
     source: &Source,
     large: &LargeRecord,
 ) -> std::result::Result<Vec<u8>, Fault> {
-    let offset = u64::from(large.page) * source.page_size as u64;
+    let offset = large.offset();
     let end = offset.saturating_add(large.len());
     let Some(len) = usize::try_from(large.len()).ok().filter(|_| end <= source.len) else {
         return Err(Fault::new(Promise::PageRange, source.len, end));
@@ -365,8 +365,8 @@ pub(super) fn value_of(
 
 /// Notes the pages that hold a large record.
 pub(super) fn note_pages(pages: &mut PageSet, source: &Source, large: &LargeRecord) {
-    let first = u64::from(large.page);
-    let end = first.saturating_add(large.page_count(source.page_size)).min(source.page_limit());
+    let first = large.first_page(source.page_size);
+    let end = large.end_page(source.page_size).min(source.page_limit());
     (first..end).for_each(|page| {
         pages.insert(page);
     });

@@ -114,7 +114,7 @@ pub(super) fn examine(
         return Err(Fault::new(Promise::PageChecksum, sum.into(), checksum.into()));
     }
     let stated = view.word(word::FIRST) >> 32 & 0xff;
-    let kind = [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow]
+    let kind = [Kind::Directory, Kind::Bitmap, Kind::ValueMap, Kind::Bucket, Kind::Overflow]
         .into_iter()
         .find(|kind| *kind as u64 == stated)
         .ok_or(Fault::new(Promise::PageKind, Kind::Bucket as u64, stated))?;
@@ -126,7 +126,7 @@ pub(super) fn examine(
     }
     match kind {
         Kind::Bucket | Kind::Overflow => bucket::check_structure(view)?,
-        Kind::Directory | Kind::Bitmap => {
+        Kind::Directory | Kind::Bitmap | Kind::ValueMap => {
             let level = u8::try_from(crate::page::cell_count(view)).unwrap_or(u8::MAX);
             array::check_header(bytes, level)?;
         }

@@ -1,12 +1,11 @@
 //! Files damaged in each way, with many seeds: what a check says, and what a salvage saves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::corrupt::{CorruptKind, CorruptReport, corrupt_on};
-use super::records;
 use super::roster::Roster;
 use super::source::Source;
 use super::{Salvage, SalvageReport, way};
@@ -30,8 +29,9 @@ struct Sample {
     logged: BTreeSet<Vec<u8>>,
     /// The pages of each record that the checkpoint has.
     pages: BTreeMap<Vec<u8>, Vec<u64>>,
-    /// Of each page in use: the page that a finding names, and how many of its bytes mean something.
-    used: BTreeMap<u64, (u64, usize)>,
+    /// Of each page in use: the bytes of the file that mean something, and the page that a finding
+    /// about them names.
+    used: BTreeMap<u64, Vec<(Range<usize>, u64)>>,
     /// Pages of directories and of the bitmap.
     trees: BTreeSet<u64>,
     bytes: Vec<u8>,
@@ -132,9 +132,11 @@ impl Sample {
         let is_closed = source.meta.as_ref().unwrap().clean;
         assert!(is_closed || roster.pages.len() > way.pages.len() + way.trees.len());
         for page in way.pages.iter().map(|s| s.number).chain(way.trees.iter().map(|t| t.0)) {
-            self.used.insert(page, (page, 4096));
+            let start = page as usize * 4096;
+            self.used.insert(page, vec![(start..start + 4096, page)]);
         }
-        self.trees = way.trees.iter().map(|tree| tree.0).collect();
+        let leads_to_records = |tree: &&(u64, Kind)| tree.1 != Kind::ValueMap;
+        self.trees = way.trees.iter().filter(leads_to_records).map(|tree| tree.0).collect();
         let mut page = OwnedPage::new(4096);
         for sound in &way.pages {
             source.read_page(sound.at, &mut page);
@@ -142,14 +144,16 @@ impl Sample {
                 let mut pages = vec![sound.number];
                 let key = match slot.record.unwrap() {
                     Record::Inline { key, .. } => key.to_vec(),
-                    Record::Large(large) => {
-                        let bytes = records::value_of(&source, &large).unwrap();
-                        let first = u64::from(large.page);
-                        for (n, part) in bytes.chunks(4096).enumerate() {
-                            pages.push(first + n as u64);
-                            self.used.insert(first + n as u64, (first, part.len()));
+                    Record::Large(large, key) => {
+                        let first = large.first_page(4096);
+                        for page in first..large.end_page(4096) {
+                            let start = (page as usize * 4096).max(large.offset() as usize);
+                            let end = (page as usize + 1) * 4096;
+                            let end = end.min((large.offset() + large.len()) as usize);
+                            pages.push(page);
+                            self.used.entry(page).or_default().push((start..end, first));
                         }
-                        bytes[..large.key_len.into()].to_vec()
+                        key.to_vec()
                     }
                 };
                 self.pages.insert(key, pages);
@@ -175,16 +179,17 @@ impl Sample {
     /// The pages of the copy that are not what they were.
     fn changed(&self) -> BTreeSet<u64> {
         let copy = read_all(&*self.storage, "/copy");
-        let page = |bytes: &[u8], n: usize, len: usize| {
-            bytes.get(n * 4096..(n * 4096 + len).min(bytes.len())).unwrap_or_default().to_vec()
-        };
-        (0..self.bytes.len() / 4096)
-            .filter(|&n| {
-                let len = self.used.get(&(n as u64)).map_or(4096, |(_, len)| *len);
-                page(&copy, n, len) != page(&self.bytes, n, len)
+        (0..self.bytes.len() as u64 / 4096)
+            .filter(|page| match self.used.get(page) {
+                Some(parts) => parts.iter().any(|(range, _)| self.differs(&copy, range)),
+                None => self.differs(&copy, &(*page as usize * 4096..(*page as usize + 1) * 4096)),
             })
-            .map(|n| n as u64)
             .collect()
+    }
+
+    fn differs(&self, copy: &[u8], range: &Range<usize>) -> bool {
+        let end = range.end.min(copy.len());
+        copy.get(range.start..end) != Some(&self.bytes[range.clone()])
     }
 
     /// A check finds every change of a byte that can be reached, and names its page.
@@ -197,21 +202,27 @@ impl Sample {
             Err(Error::Corruption(_) | Error::NotAnIndex { .. }) => return,
             Err(error) => panic!("{done:?}: {error}"),
         };
+        let copy = read_all(&*self.storage, "/copy");
         let is_complete = report.is_complete;
         let places: BTreeSet<String> =
             report.findings.iter().map(|finding| finding.place.to_string()).collect();
         for page in changed {
-            let named = match self.used.get(&page) {
-                Some((named, _)) => Place::Page(*named),
-                None if page < 4 => Place::MetaPage(page as u8),
+            let named: Vec<Place> = match self.used.get(&page) {
+                Some(parts) => {
+                    let parts = parts.iter().filter(|(range, _)| self.differs(&copy, range));
+                    parts.map(|(_, named)| Place::Page(*named)).collect()
+                }
+                None if page < 4 => vec![Place::MetaPage(page as u8)],
                 None => continue,
             };
             let is_cut = done.kind == CorruptKind::Truncate && places.contains("the file");
             // Behind a damaged page others may not be reached; one of the damaged is named.
-            let is_named = places.contains(&named.to_string());
             let is_behind =
                 !is_complete && done.places.iter().any(|place| places.contains(&place.to_string()));
-            assert!(is_cut || is_named || is_behind, "{done:?}: no {named} among {places:?}");
+            for named in named {
+                let is_named = places.contains(&named.to_string());
+                assert!(is_cut || is_named || is_behind, "{done:?}: no {named} among {places:?}");
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::page::meta::{Meta, SideMeta};
 use crate::page::pointer::Pointer;
 use crate::page::{Kind, OwnedPage, array};
-use crate::pager::{Node, Nodes, PageSet, Tree, bucket_count_max};
+use crate::pager::{Node, Nodes, PageSet, Tree, WORD_PAGES, bucket_count_max};
 
 /// What the checkpoint of a meta page is known to hold.
 #[derive(Debug, Default)]
@@ -76,6 +76,7 @@ pub(super) fn stretch(layout: Layout, bucket: u64) -> (u128, u128) {
 pub(super) fn find(source: &Source, roster: &Roster, meta: &Meta) -> Way {
     let mut finder = Finder { source, roster, meta, way: Way::default() };
     finder.load_bitmap();
+    finder.load_value_map();
     for side in [Some(&meta.current), meta.next.as_ref()].into_iter().flatten() {
         finder.load_side(side);
     }
@@ -100,6 +101,13 @@ impl Finder<'_> {
             used.splice(at..at + leaf_words.len(), leaf_words);
         }
         self.way.used = PageSet::from_words(used);
+    }
+
+    /// Only for where its pages are: values are proven by their records.
+    fn load_value_map(&mut self) {
+        let end = self.meta.values.end;
+        let len = end.div_ceil(WORD_PAGES).max(1);
+        self.load_words(Kind::ValueMap, 0, len, self.meta.values.root);
     }
 
     fn load_side(&mut self, side: &SideMeta) {
@@ -164,7 +172,7 @@ impl Finder<'_> {
             let is_lost_track_of = match sound.kind {
                 Kind::Bucket => unknown.contains(&sound.owner),
                 Kind::Overflow => self.way.broken_runs.contains(&(bucket_count, sound.owner)),
-                Kind::Directory | Kind::Bitmap => false,
+                Kind::Directory | Kind::Bitmap | Kind::ValueMap => false,
             };
             if is_lost_track_of
                 && sound.bucket_count == bucket_count
@@ -257,7 +265,11 @@ struct Reader<'r, 'f> {
 
 impl Nodes for Reader<'_, '_> {
     fn read(&mut self, node: Node, pointer: u64) -> Result<Vec<u64>> {
-        let what = if node.kind == Kind::Bitmap { "bitmap page" } else { "directory page" };
+        let what = match node.kind {
+            Kind::Bitmap => "bitmap page",
+            Kind::ValueMap => "page of the value map",
+            _ => "directory page",
+        };
         let is = (node.kind, node.owner, node.bucket_count);
         let size = self.finder.source.page_size;
         let found = self.finder.reach(pointer, is, what).and_then(|sound| {

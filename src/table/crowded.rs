@@ -19,8 +19,14 @@ fn table(page_size: usize) -> Table {
     let storage = MemoryStorage::new(4 << 20);
     let file: Arc<dyn StorageFile> = storage.open(path, OpenMode::CreateNew).unwrap();
     let file_id = [7; 16];
-    let parameters =
-        FileParameters { file_id, page_size, hash_seed: SEED, key_size: None, value_size: None };
+    let parameters = FileParameters {
+        file_id,
+        page_size,
+        hash_seed: SEED,
+        key_size: None,
+        value_size: None,
+        inline_max: 496,
+    };
     let log = LogPosition { epoch_counter: 1, epoch_random: 1, segment: 1, lsn: 1 };
     pager::create(&*file, path, parameters, Layout::new(1), log).unwrap();
     let pages = pager::read_meta(&*file, path).unwrap();

@@ -15,7 +15,7 @@ use crate::hash::hash;
 use crate::layout::Layout;
 use crate::mutant::{Mutant, mutant};
 use crate::page::bucket::{Found, find};
-use crate::page::record::Record;
+use crate::page::record::{LargeRecord, Record};
 use crate::pager::{Page, Pin, Shared, Side, State, ValueBytes, Which};
 
 /// A value found, as long as the pin is held.
@@ -25,7 +25,7 @@ pub(crate) enum Hit<'p> {
     Inline(&'p [u8]),
     /// Read into memory of its own.
     Copied(Vec<u8>),
-    /// In value pages, behind a key of this length.
+    /// In the value area, and so long.
     Large(ValueBytes<'p>, usize),
 }
 
@@ -37,7 +37,7 @@ impl Deref for Hit<'_> {
         match self {
             Hit::Inline(value) => value,
             Hit::Copied(value) => value,
-            Hit::Large(bytes, key_len) => bytes.get(*key_len..).unwrap_or_default(),
+            Hit::Large(bytes, len) => bytes.get(..*len).unwrap_or_default(),
         }
     }
 }
@@ -139,10 +139,9 @@ fn search<'p>(
                 Found::Record(_, Record::Inline { value, .. }) => {
                     Searched::Hit(Hit::Copied(value.to_vec()))
                 }
-                Found::Record(_, Record::Large(large)) => Searched::Hit(Hit::Large(
-                    shared.large_bytes(pin, &large)?,
-                    large.key_len.into(),
-                )),
+                Found::Record(_, Record::Large(large, _)) => {
+                    Searched::Hit(large_hit(shared, pin, &large)?)
+                }
                 Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
                 Found::Nowhere => Searched::Nowhere,
             });
@@ -150,12 +149,19 @@ fn search<'p>(
     };
     Ok(match found {
         Found::Record(_, Record::Inline { value, .. }) => Searched::Hit(Hit::Inline(value)),
-        Found::Record(_, Record::Large(large)) => {
-            Searched::Hit(Hit::Large(shared.large_bytes(pin, &large)?, large.key_len.into()))
-        }
+        Found::Record(_, Record::Large(large, _)) => Searched::Hit(large_hit(shared, pin, &large)?),
         Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
         Found::Nowhere => Searched::Nowhere,
     })
+}
+
+pub(super) fn large_hit<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    large: &LargeRecord,
+) -> Result<Hit<'p>> {
+    let len = usize::try_from(large.value_len).unwrap_or(usize::MAX);
+    Ok(Hit::Large(shared.large_bytes(pin, large)?, len))
 }
 
 #[cold]

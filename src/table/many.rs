@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::get::{Hit, get_hashed};
+use super::get::{Hit, get_hashed, large_hit};
 use crate::error::Result;
 use crate::hash::hash;
 use crate::page::bucket::{SlotPlace, home_cell, record_at};
@@ -180,7 +180,7 @@ fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize
                 view.prefetch(offset + line * LINE_SIZE);
             }
         }
-        Some(Record::Large(large)) => shared.prefetch_large(pin, &large),
+        Some(Record::Large(large, _)) => shared.prefetch_large(pin, &large),
         None => {}
     }
 }
@@ -196,12 +196,8 @@ fn believed<'p>(
     let (Some((view, _)), Some((place, _))) = (lane.page, lane.slot) else { return Ok(None) };
     Ok(match record_at(view, &shared.shape, place) {
         Some(Record::Inline { key: found, value }) if found == key => Some(Hit::Inline(value)),
-        Some(Record::Large(large))
-            if large.hash == lane.hash
-                && usize::from(large.key_len) == key.len()
-                && shared.large_key_is(pin, &large, key)? =>
-        {
-            Some(Hit::Large(shared.large_bytes(pin, &large)?, key.len()))
+        Some(Record::Large(large, found)) if !large.has_long_key() && found == key => {
+            Some(large_hit(shared, pin, &large)?)
         }
         _ => None,
     })

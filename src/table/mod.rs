@@ -6,12 +6,14 @@
 //! nothing of files or of the log.
 
 pub(crate) mod check;
+mod clean;
 mod compact;
 #[cfg(test)]
 mod crowded;
 pub(crate) mod get;
 pub(crate) mod many;
 pub(crate) mod operation;
+mod relocate;
 pub(crate) mod resize;
 pub(crate) mod scan;
 #[cfg(test)]
@@ -38,6 +40,7 @@ pub(crate) const VALUE_LEN_MAX: u64 = u32::MAX as u64;
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) pager: Pager,
+    cleaning: clean::Cleaning,
 }
 
 /// Where a hash belongs.
@@ -57,7 +60,7 @@ impl Home {
 
 impl Table {
     pub(crate) fn new(pager: Pager) -> Table {
-        Table { pager }
+        Table { pager, cleaning: clean::Cleaning::default() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -81,11 +84,11 @@ impl Table {
     }
 }
 
-/// The hash of a record's key; a large record has it with it.
+/// The hash of a record's key; a large record with a long key has it with it.
 pub(crate) fn record_hash(record: &Record<'_>, seed: u64) -> u64 {
     match record {
-        Record::Inline { key, .. } => hash(key, seed),
-        Record::Large(large) => large.hash,
+        Record::Large(large, _) if large.has_long_key() => large.hash,
+        Record::Inline { key, .. } | Record::Large(_, key) => hash(key, seed),
     }
 }
 

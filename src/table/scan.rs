@@ -134,14 +134,16 @@ fn collect(
 fn to_owned(shared: &Shared, pin: &Pin<'_>, record: &Record<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
     match record {
         Record::Inline { key, value } => Ok((key.to_vec(), value.to_vec())),
-        Record::Large(large) => {
+        Record::Large(large, key) => {
             let bytes = shared.large_bytes(pin, large)?;
-            let split = bytes.split_at_checked(large.key_len.into());
+            let len = usize::try_from(large.value_len).unwrap_or(usize::MAX);
             let fault = || {
+                let page = large.first_page(shared.parameters.page_size);
                 Fault::new(crate::Promise::RecordBounds, large.len(), bytes.len() as u64)
-                    .at(&shared.path, Place::Page(large.page.into()))
+                    .at(&shared.path, Place::Page(page))
             };
-            let (key, value) = split.ok_or_else(fault)?;
+            let (value, behind) = bytes.split_at_checked(len).ok_or_else(fault)?;
+            let key = if large.has_long_key() { behind } else { key };
             Ok((key.to_vec(), value.to_vec()))
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Table;
+use super::check::{CheckReport, check};
 use super::get::get;
 use crate::hash::hash;
 use crate::layout::Layout;
@@ -36,6 +37,7 @@ impl Built {
             hash_seed: 11,
             key_size: None,
             value_size: None,
+            inline_max: 992,
         };
         let log = LogPosition { lsn: 1, ..LogPosition::default() };
         pager::create(&*file, Path::new(PATH), parameters, Layout::new(bucket_count), log).unwrap();
@@ -125,6 +127,12 @@ impl Built {
 
     pub(crate) fn file(&self) -> Arc<dyn StorageFile> {
         self.storage.open(Path::new(PATH), OpenMode::ReadWrite).unwrap()
+    }
+
+    /// Checks the last checkpoint.
+    pub(crate) fn check(&self) -> CheckReport {
+        let meta = self.persisted.as_ref().unwrap().meta();
+        check(&*self.file(), Path::new(PATH), meta, &mut |_, _| ()).unwrap()
     }
 
     /// The file's bytes.

@@ -11,8 +11,7 @@ use crate::error::Result;
 use crate::page::View;
 use crate::page::bucket::{self, Found, KeyMatch, SlotPlace, find, has_room};
 use crate::page::edit::PageOf;
-use crate::page::record::{LargeRecord, Record};
-use crate::page::shape::inline_len_max;
+use crate::page::record::{LargeRecord, Record, large_len};
 use crate::pager::{Pin, Which};
 
 /// What applying an insert needs: the record as it will stand in a page.
@@ -59,10 +58,13 @@ impl Table {
     ) -> Result<Prepared> {
         check_key(self.shared(), key)?;
         check_value(self.shared(), value)?;
-        let page_size = self.shared().parameters.page_size;
-        let len = self.shared().shape.inline_len(key.len(), value.len());
-        let is_large = len > inline_len_max(page_size);
-        self.own_pages(hash, key, len)?;
+        let shape = self.shared().shape;
+        let len = shape.inline_len(key.len(), value.len());
+        let large_len = large_len(key.len());
+        // A long key may take more in the page than a short value beside it would.
+        let is_large =
+            !shape.is_fixed() && len > self.shared().parameters.inline_max && large_len < len;
+        self.own_pages(hash, key, if is_large { large_len } else { len })?;
         if is_large {
             return Ok(Prepared::Large(self.pager.write_large(hash, key, value)?));
         }
@@ -153,7 +155,8 @@ impl Table {
     ) -> bool {
         let record = match prepared {
             Prepared::Inline => Record::Inline { key, value },
-            Prepared::Large(large) => Record::Large(*large),
+            Prepared::Large(large) if large.has_long_key() => Record::Large(*large, &[]),
+            Prepared::Large(large) => Record::Large(*large, key),
         };
         let shape = self.shared().shape;
         let home = self.home(hash);
@@ -227,38 +230,31 @@ impl Table {
         self.pager.unlink_empty_head(&home.side, home.run);
     }
 
-    /// A record's length in its page, and its value pages if it has any.
+    /// A record's length in its page, and where its value is if it is large.
     fn look_at(&self, frame: u32, place: SlotPlace) -> (usize, Option<LargeRecord>) {
         let shape = &self.shared().shape;
         let record = bucket::record_at(self.pager.view(frame), shape, place);
         let record = record.expect("a record that was just found");
         let large = match record {
-            Record::Large(large) => Some(large),
+            Record::Large(large, _) => Some(large),
             Record::Inline { .. } => None,
         };
         (shape.record_len(&record), large)
     }
 
     fn count_added(&mut self, record: &Record<'_>) {
-        let page_size = self.shared().parameters.page_size;
         let len = self.shared().shape.record_len(record);
         let counts = &mut self.pager.counts;
         counts.record_count += 1;
         counts.record_len += len as u64;
-        if let Record::Large(large) = record {
-            counts.value_page_count += large.page_count(page_size);
-        }
     }
 
     fn count_removed(&mut self, len: usize, large: Option<LargeRecord>) {
-        let page_size = self.shared().parameters.page_size;
         let counts = &mut self.pager.counts;
         // The counts come from the file: `check` tells if they lie, here they must only not wrap.
         counts.record_count = counts.record_count.saturating_sub(1);
         counts.record_len = counts.record_len.saturating_sub(len as u64);
         if let Some(large) = large {
-            let pages = large.page_count(page_size);
-            counts.value_page_count = counts.value_page_count.saturating_sub(pages);
             self.pager.drop_large(&large);
         }
     }

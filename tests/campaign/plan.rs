@@ -54,6 +54,7 @@ pub(crate) struct Setting {
     pub(crate) access: Access,
     /// Bytes of every value of a table of fixed sizes.
     pub(crate) value_size: Option<u32>,
+    pub(crate) inline_max: usize,
 }
 
 impl Setting {
@@ -66,6 +67,7 @@ impl Setting {
             verify: Verify::OnFirstTouch,
             access: Access::Pread,
             value_size: None,
+            inline_max: 496,
         }
     }
 
@@ -83,6 +85,7 @@ impl Setting {
             .small_budgets(self.log_budget, self.memory_budget)
             .verify(self.verify)
             .access(self.access)
+            .inline_max(self.inline_max)
     }
 
     /// The operation with keys and values of the sizes that this index holds.
@@ -159,7 +162,12 @@ impl Draw {
 
     fn len(&mut self) -> u32 {
         let len = if self.rng.one_in(self.large_odds) {
-            self.page_size / 5 + self.rng.below(3 * self.page_size)
+            // Around the limits of records in pages, of blocks, of pages.
+            match self.rng.below(3) {
+                0 => self.page_size / 5 + self.rng.below(3 * self.page_size),
+                1 => 4096 * (1 + self.rng.below(3)) + self.rng.below(130) - 65,
+                _ => 400 + self.rng.below(700),
+            }
         } else if self.fixed {
             self.value_max
         } else {
@@ -225,6 +233,8 @@ impl Plan {
             verify: [Verify::OnFirstTouch, Verify::OnFirstTouch, Verify::Always][rng.below(3)],
             access: [Access::Mapped, Access::Pread][rng.below(2)],
             value_size: [None, None, None, Some(8), Some(8), Some(120)][rng.below(6)],
+            // With the least, most values stand in the value area, many in one block.
+            inline_max: [64, 64, 496, 992][rng.below(4)],
         };
         let mut draw = Draw {
             keys: [6, 40, 200, 400][rng.below(4)],

@@ -71,11 +71,13 @@ fn fate(bytes: &mut Bytes<'_>) -> Fate {
 fn setting(bytes: &mut Bytes<'_>) -> Setting {
     let page_size = bytes.of(&[4096, 4096, 4096, 8192]);
     let mode = bytes.below(3);
+    let log_budget = bytes.of(&[1 << 16, 1 << 20]);
     Setting {
         page_size,
         later: mode == 1,
         value_size: (mode == 2).then_some(8),
-        log_budget: bytes.of(&[1 << 16, 1 << 20]),
+        log_budget,
+        inline_max: if log_budget == 1 << 16 { 64 } else { 496 },
         memory_budget: bytes.of(&[16 * page_size as u64, 1 << 18]),
         verify: bytes.of(&[Verify::OnFirstTouch, Verify::Always]),
         access: bytes.of(&[Access::Pread, Access::Mapped]),

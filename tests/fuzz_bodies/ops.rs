@@ -93,6 +93,7 @@ impl Run {
             .storage(&disk)
             .manual()
             .hash_seed(seed.into())
+            .inline_max(if log == 1 << 16 { 64 } else { 496 })
             .durability(if later { LATER } else { Durability::Immediate })
             .small_budgets(log, memory.max(8 * page_size as u64))
             .verify(bytes.of(&[Verify::OnFirstTouch, Verify::Always, Verify::Never]))

@@ -8,9 +8,10 @@ use super::pack::Files;
 pub(crate) const PAGE: usize = 4096;
 const HEADER: usize = 64;
 const NEXT: usize = 48;
-/// The roots in a meta page: buckets, runs, those of the next layout, the bitmap.
-pub(crate) const ROOTS: [usize; 5] = [144, 152, 168, 176, 192];
-const BITMAP: usize = 192;
+/// The roots in a meta page: buckets, runs, those of the next layout, the bitmap, the value map.
+pub(crate) const ROOTS: [usize; 6] = [144, 152, 168, 176, 192, 256];
+/// Those of trees whose words are no pointers.
+const DATA: [usize; 2] = [192, 256];
 
 pub(crate) fn get(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap()))
@@ -47,7 +48,7 @@ pub(crate) fn seal(files: &mut Files, numbers: bool) {
         let mut sealer = Sealer { data: &mut files.data, seen: HashSet::new(), numbers, tag };
         for root in ROOTS {
             let old = get(sealer.data, at + root);
-            let sealed = sealer.tree(old, root == BITMAP, 4);
+            let sealed = sealer.tree(old, DATA.contains(&root), 4);
             put(sealer.data, at + root, &sealed.to_le_bytes());
         }
         let sum = crc32fast::hash(&files.data[at + 20..at + PAGE]);
@@ -64,16 +65,16 @@ impl Sealer<'_> {
         (is_page && at >= 4 * PAGE).then_some(at)
     }
 
-    fn tree(&mut self, old: u64, is_bitmap: bool, depth: usize) -> u64 {
+    fn tree(&mut self, old: u64, is_data: bool, depth: usize) -> u64 {
         let Some(at) = self.place(old) else { return old };
         if depth > 0 && self.seen.insert(at) {
             let level = self.data[at + 5];
             for offset in (at + HEADER..at + PAGE).step_by(8) {
                 let word = get(self.data, offset);
                 let sealed = match level {
-                    0 if is_bitmap => word,
+                    0 if is_data => word,
                     0 => self.chain(word, 9),
-                    _ => self.tree(word, is_bitmap, depth - 1),
+                    _ => self.tree(word, is_data, depth - 1),
                 };
                 put(self.data, offset, &sealed.to_le_bytes());
             }
@@ -96,17 +97,18 @@ impl Sealer<'_> {
         for lane in (0..lanes).filter(|lane| lane % 16 != 0) {
             let slot = at + HEADER + 4 * lane;
             let record = at + (get(self.data, slot) as usize >> 16 & 0xffff);
-            if record + 23 > at + PAGE || self.data.get(record) != Some(&0xfe) {
+            if record + 16 > at + PAGE || self.data.get(record) != Some(&0xfe) {
                 continue;
             }
             let key_len = get(self.data, record + 1) & 0xffff;
             let value_len = get(self.data, record + 3) & 0xffff_ffff;
-            let page = get(self.data, record + 15) & 0xffff_ffff;
-            let start = page as usize * PAGE;
-            let end = start + (key_len + value_len) as usize;
+            let place = get(self.data, record + 7) & ((1 << 40) - 1);
+            let start = place as usize * 64;
+            let behind = if key_len > 253 { key_len } else { 0 };
+            let end = start + (value_len + behind) as usize;
             if let Some(bytes) = self.data.get(start..end) {
                 let sum = crc32fast::hash(bytes);
-                put(self.data, record + 19, &sum.to_le_bytes());
+                put(self.data, record + 12, &sum.to_le_bytes());
             }
         }
     }

@@ -8,6 +8,7 @@ pub(crate) const BUCKET_COUNT: usize = 136;
 pub(crate) const BUCKET_ROOT: usize = 144;
 pub(crate) const RUN_ROOT: usize = 152;
 pub(crate) const BITMAP_ROOT: usize = 192;
+pub(crate) const VALUE_ROOT: usize = 256;
 pub(crate) const LOG_SEGMENT: usize = 216;
 /// Bytes of a meta page, and of a page of the sample.
 pub(crate) const PAGE: usize = 4096;
@@ -135,17 +136,32 @@ impl File {
         slots.map(|(_, record)| record).filter(|&record| self.0[record] == 0xfe).collect()
     }
 
+    /// Where the value of a large record begins, in grains of 64 bytes.
+    pub(crate) fn place(&self, large: usize) -> u64 {
+        self.get(large + 7) & ((1 << 40) - 1)
+    }
+
+    pub(crate) fn set_place(&mut self, large: usize, place: u64) {
+        self.0[large + 7..large + 12].copy_from_slice(&place.to_le_bytes()[..5]);
+    }
+
+    /// Where the count of a page stands in the value map, two bytes.
+    pub(crate) fn count(&self, page: usize) -> usize {
+        self.leaf(VALUE_ROOT) + HEADER + 2 * page
+    }
+
     /// Seals everything that the newest meta page reaches.
     pub(crate) fn seal(&mut self) {
         let meta = self.meta();
-        for root in [BUCKET_ROOT, RUN_ROOT, BITMAP_ROOT] {
-            let sealed = self.seal_tree(self.get(meta + root), root == BITMAP_ROOT, 9);
+        for root in [BUCKET_ROOT, RUN_ROOT, BITMAP_ROOT, VALUE_ROOT] {
+            let is_data = [BITMAP_ROOT, VALUE_ROOT].contains(&root);
+            let sealed = self.seal_tree(self.get(meta + root), is_data, 9);
             self.put(meta + root, sealed);
         }
         self.seal_meta(meta);
     }
 
-    fn seal_tree(&mut self, old: u64, is_bitmap: bool, depth: usize) -> u64 {
+    fn seal_tree(&mut self, old: u64, is_data: bool, depth: usize) -> u64 {
         let at = page_of(old) * PAGE;
         if old == 0 || old >> 62 != 0 || at + PAGE > self.0.len() || depth == 0 {
             return old;
@@ -155,9 +171,9 @@ impl File {
             let offset = at + HEADER + 8 * i;
             let word = self.get(offset);
             let sealed = match level {
-                0 if is_bitmap => word,
+                0 if is_data => word,
                 0 => self.seal_chain(word, 9),
-                _ => self.seal_tree(word, is_bitmap, depth - 1),
+                _ => self.seal_tree(word, is_data, depth - 1),
             };
             self.put(offset, sealed);
         }

@@ -25,6 +25,7 @@ mod sample;
 mod sizes;
 mod table;
 mod users;
+mod values;
 mod watch;
 
 fn main() {

@@ -5,7 +5,8 @@ use splitpoint::simulation::Rng;
 
 use crate::examine::examine;
 use crate::file::{
-    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, page_of, pointer,
+    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, VALUE_ROOT, page_of,
+    pointer,
 };
 use crate::sample::Sample;
 use crate::table::{Expect, Row, Table};
@@ -25,6 +26,8 @@ macro_rules! sealed {
     };
 }
 
+pub(crate) use sealed;
+
 /// Damages and leaves the checksums as they were.
 fn raw(name: &'static str, expect: Expect, damage: fn(&mut File)) -> Row {
     Row { name, expect, damage }
@@ -39,6 +42,9 @@ pub(crate) fn run(table: &mut Table) {
     let closed = Sample::closed();
     for row in whole_pages().into_iter().chain(chains()).chain(cells()).chain(trees()) {
         table.row("pages", &closed, row);
+    }
+    for row in crate::values::rows() {
+        table.row("values", &closed, row);
     }
     let sweeping = Sample::sweeping();
     for row in sweeps() {
@@ -279,11 +285,11 @@ fn cells() -> Vec<Row> {
         }),
         sealed!("a large record out of range", Touch(P::PageRange), |f| {
             let large = f.large()[0];
-            f.put32(large + 15, u32::MAX);
+            f.set_place(large, (1 << 40) - 1);
         }),
         sealed!("a large record in the meta pages", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
-            f.put32(large + 15, 0);
+            f.set_place(large, 0);
         }),
         sealed!("a large record of another length", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
@@ -297,18 +303,10 @@ fn cells() -> Vec<Row> {
             let large = f.large()[0];
             f.put32(large + 3, 0);
         }),
-        sealed!("large records that overlap", Check(P::PageUse), |f| {
-            let large = f.large();
-            f.put32(large[0] + 15, f.get32(large[1] + 15));
-        }),
-        sealed!("a large record with another hash", Check(P::RecordPlace), |f| {
-            let large = f.large()[0];
-            f.put(large + 7, f.get(large + 7) ^ 1);
-        }),
         raw("a flipped bit in a value", Touch(P::ValueChecksum), |f| {
             let large = f.large()[0];
-            let page = f.get32(large + 15) as usize;
-            f.0[page * PAGE + 100] ^= 1;
+            let start = f.place(large) as usize * 64;
+            f.0[start + 100] ^= 1;
         }),
     ]
 }
@@ -337,12 +335,13 @@ fn trees() -> Vec<Row> {
             f.put(at, pointer(2, 0, 0));
         }),
         sealed!("a directory entry to a meta page", Open(P::PageRange), |f| {
-            let at = f.leaf(BUCKET_ROOT) + HEADER;
-            f.put(at, pointer(0, 2, 0));
+            // Not the newest, which would be damaged by sealing what is pointed to.
+            let (at, newest) = (f.leaf(BUCKET_ROOT) + HEADER, f.meta() / PAGE);
+            f.put(at, pointer(0, (1..4).find(|slot| *slot == newest % 4 + 1).unwrap_or(1), 0));
         }),
         sealed!("entries behind the last bucket", Open(P::PageRange), |f| {
-            let at = f.leaf(BUCKET_ROOT) + PAGE - 8;
-            let free = f.0.len() / PAGE - 1;
+            let (at, bitmap) = (f.leaf(BUCKET_ROOT) + PAGE - 8, f.leaf(BITMAP_ROOT) + HEADER);
+            let free = (4..).find(|page| f.0[bitmap + page / 8] >> (page % 8) & 1 == 0).unwrap();
             f.put(at, pointer(0, free, 0));
         }),
         sealed!("a directory that points to itself", Open(P::PageUse), |f| {
@@ -369,9 +368,9 @@ fn trees() -> Vec<Row> {
             f.0[bitmap + page / 8] &= !(1 << (page % 8));
             f.put(f.meta() + 96, f.get(f.meta() + 96) + 1);
         }),
-        sealed!("the bitmap calls a value page free", Check(P::PageUse), |f| {
+        sealed!("the bitmap calls a value page free", Open(P::PageUse), |f| {
             let large = f.large()[0];
-            let (bitmap, page) = (f.leaf(BITMAP_ROOT) + HEADER, f.get32(large + 15) as usize);
+            let (bitmap, page) = (f.leaf(BITMAP_ROOT) + HEADER, f.place(large) as usize / 64);
             f.0[bitmap + page / 8] &= !(1 << (page % 8));
             f.put(f.meta() + 96, f.get(f.meta() + 96) + 1);
         }),
@@ -450,7 +449,7 @@ fn fuzz(table: &mut Table, samples: &[Sample]) {
 
 /// Damages a place that was found in the sound file.
 fn damage(file: &mut File, sound: &File, rng: &mut Rng) {
-    let trees = [BUCKET_ROOT, RUN_ROOT, BITMAP_ROOT].map(|root| sound.leaf(root));
+    let trees = [BUCKET_ROOT, RUN_ROOT, BITMAP_ROOT, VALUE_ROOT].map(|root| sound.leaf(root));
     let pages = [trees.to_vec(), vec![sound.bucket(), sound.overflow(), sound.meta()]].concat();
     let page = pages[rng.below(pages.len())];
     let words = PAGE / 8;
@@ -478,7 +477,7 @@ fn damage(file: &mut File, sound: &File, rng: &mut Rng) {
         _ => {
             let large = sound.large();
             let at = large[rng.below(large.len())];
-            file.put32(at + [3, 15, 19][rng.below(3)], rng.below(300) as u32);
+            file.put32(at + [3, 7, 8, 12][rng.below(4)], rng.below(9_000) as u32);
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct Pages {
     pub(crate) meta: u64,
     pub(crate) directory: u64,
     pub(crate) bitmap: u64,
+    pub(crate) value_map: u64,
     pub(crate) bucket: u64,
     pub(crate) overflow: u64,
     pub(crate) value: u64,
@@ -39,7 +40,7 @@ pub(crate) struct Contents {
     pub(crate) page_headers: u64,
     pub(crate) dead: u64,
     pub(crate) free: u64,
-    /// Behind the values of large records, to the end of their last pages.
+    /// Of value pages, what belongs to no value.
     pub(crate) value_rest: u64,
 }
 
@@ -73,6 +74,8 @@ pub(crate) struct Census {
     pub(crate) hit_reads: u64,
     /// The same for an absent key, on average.
     pub(crate) miss_reads: f64,
+    /// Bytes of large records in value pages.
+    value_len: u64,
     page_size: u64,
 }
 
@@ -142,18 +145,18 @@ impl Census {
         *side.buckets.entry(of_bucket).or_default() += 1;
     }
 
-    /// A large record that has its pages for itself.
-    pub(super) fn add_large(&mut self, large: &LargeRecord, page_count: u64) {
-        let bytes = page_count * self.page_size;
+    /// A large record that has its grains for itself.
+    pub(super) fn add_large(&mut self, large: &LargeRecord) {
         self.large_record_count += 1;
-        self.pages.value += bytes;
-        self.contents.keys += u64::from(large.key_len);
+        self.contents.keys += large.len() - u64::from(large.value_len);
         self.contents.values += u64::from(large.value_len);
-        self.contents.value_rest += bytes - large.len();
+        self.value_len += large.len();
     }
 
-    /// The rest: of so many pages in a file of this length, so many are free.
-    pub(super) fn finish(&mut self, file_len: u64, page_limit: u64, free: u64) {
+    /// The rest: so many value pages; of so many pages in a file of this length, so many are free.
+    pub(super) fn finish(&mut self, file_len: u64, value: u64, page_limit: u64, free: u64) {
+        self.pages.value = value * self.page_size;
+        self.contents.value_rest = self.pages.value - self.value_len;
         self.pages.free = free * self.page_size;
         let all = page_limit * self.page_size;
         self.pages.behind = file_len - all;
@@ -167,9 +170,10 @@ impl Census {
 impl Pages {
     /// All bytes.
     pub(crate) fn sum(&self) -> u64 {
-        let Pages { meta, directory, bitmap, bucket, overflow, value, free, unproven, behind } =
-            *self;
-        meta + directory + bitmap + bucket + overflow + value + free + unproven + behind
+        let p = *self;
+        let trees = p.directory + p.bitmap + p.value_map;
+        let records = p.bucket + p.overflow + p.value;
+        p.meta + trees + records + p.free + p.unproven + p.behind
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Overflowed {
 }
 
 /// How a record is known: by its second hash, or as the large record of this place in
-/// [`Judged::larges`], whose key is read only if its pages are its own.
+/// [`Judged::larges`], whose long key is read only if its grains are its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Known {
     Second(u64),
@@ -190,7 +190,7 @@ impl Judge<'_> {
         let hash = record_hash(&record, parameters.hash_seed);
         let (key_len, value_len) = match &record {
             Record::Inline { key, value } => (key.len() as u64, value.len() as u64),
-            Record::Large(large) => (large.key_len.into(), large.value_len.into()),
+            Record::Large(large, _) => (large.key_len.into(), large.value_len.into()),
         };
         for (fixed, len) in [(parameters.key_size, key_len), (parameters.value_size, value_len)] {
             let expected = fixed.map_or(len, |size| size as u64);
@@ -202,7 +202,7 @@ impl Judge<'_> {
             judged.find(place, Fault::new(Promise::RecordPlace, tag, slot.tag.into()));
         }
         let large = judged.larges.len();
-        if let Record::Large(stands) = record {
+        if let Record::Large(stands, _) = record {
             judged.larges.push(stands);
         }
         Some(Seen { hash, record, large })
@@ -222,11 +222,9 @@ impl Judge<'_> {
     }
 
     fn known(&self, seen: &Seen<'_>) -> Known {
-        match &seen.record {
-            Record::Inline { key, .. } => {
-                Known::Second(second_hash(key, self.meta.parameters.hash_seed))
-            }
-            Record::Large(_) => Known::Large(seen.large),
+        match seen.record.key_in_page() {
+            Some(key) => Known::Second(second_hash(key, self.meta.parameters.hash_seed)),
+            None => Known::Large(seen.large),
         }
     }
 }

@@ -4,18 +4,20 @@
 //! file, and it goes on after each finding. It works from what a meta page reaches:
 //!
 //! 1. the meta slots and the fields of the meta page,
-//! 2. the bitmap and the directories; every page that they lead to is *claimed*, once (I4),
+//! 2. the bitmap, the value map and the directories; every page that they lead to is *claimed*,
+//!    once (I4),
 //! 3. side by side and a stretch of runs at a time: overflow chains, then bucket pages, each in
 //!    the order of the file; every record is where its key's hash says (I5) and its key in one
 //!    place only (I6),
-//! 4. the large records, in the order of the file,
-//! 5. claimed pages against the bitmap (I4), and the counts of the meta page.
+//! 4. the large records, in the order of the file, and that each has its bytes for itself,
+//! 5. claimed pages against the bitmap (I4), claimed grains against the counts of the value map, and
+//!    the counts of the meta page.
 //!
-//! Nothing is read twice but the keys of a few large records: those in overflow, and those whose
-//! hashes are equal. Claims are also the budget of every walk (R4): a page is read when it is
-//! claimed, so circles end. Memory is two bits a page, the directories' words, and buffers of
-//! bounded size (R3). Bucket and overflow pages are read and judged by as many threads as there
-//! are cores, and what they saw is added up in one.
+//! Nothing is read twice but the long keys of large records in overflow, and of those whose hashes are
+//! equal. Claims are also the budget of every walk (R4): a page is read when it is claimed, so
+//! circles end. Memory is two bits a page, the directories' words, a bit for each grain of the value
+//! area, and buffers of bounded size (R3). Bucket and overflow pages are read and judged by as many
+//! threads as there are cores, and what they saw is added up in one.
 //!
 //! A *quick* check leaves 3 and 4 out but for claims; a *census* counts along what the bytes are
 //! used for.
@@ -45,7 +47,7 @@ use crate::storage::StorageFile;
 pub use report::{CheckReport, Finding, Severity};
 
 use census::Census;
-use values::ValueRun;
+use values::ValueArea;
 
 /// How much a check does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub(crate) fn check_as(
     let slot = checker.check_meta_slots();
     checker.check_meta(file_len);
     let bitmap = checker.load_bitmap();
+    checker.load_values();
     let current = checker.load_side(&meta.current, false);
     let next = meta.next.as_ref().map(|side| checker.load_side(side, true));
     checker.count_sides();
@@ -95,6 +98,7 @@ pub(crate) fn check_as(
             checker.check_side(side);
         }
         checker.check_values();
+        checker.check_live_counts();
     }
     checker.check_use(&bitmap);
     checker.check_counts(slot, &bitmap);
@@ -115,7 +119,7 @@ struct Checker<'c> {
     /// Pages that a pointer has led to.
     claimed: PageSet,
     counts: Counts,
-    values: Vec<ValueRun>,
+    values: ValueArea,
     census: Option<Census>,
     done: u64,
     total: u64,
@@ -156,6 +160,7 @@ impl<'c> Checker<'c> {
                 bucket_page_count: 0,
                 overflow_page_count: 0,
                 value_page_count: 0,
+                value_len: 0,
                 record_count: 0,
                 bytes_read: 0,
                 is_complete: true,
@@ -168,7 +173,7 @@ impl<'c> Checker<'c> {
             first_page,
             claimed,
             counts: Counts::default(),
-            values: Vec::new(),
+            values: ValueArea::default(),
             census: None,
             done: 0,
             total: page_limit,
@@ -331,6 +336,7 @@ impl<'c> Checker<'c> {
             (counts.record_len, stated.record_len),
             (counts.overflow_page_count, stated.overflow_page_count),
             (counts.value_page_count, stated.value_page_count),
+            (counts.value_len, stated.value_len),
         ] {
             self.expect(place, Fault::expect(Promise::Count, counted, stated));
         }
@@ -359,7 +365,7 @@ impl<'c> Checker<'c> {
         let free = (0..self.page_limit).filter(is_free).filter(|page| is_known(*page)).count();
         let meta_pages = self.first_page.min(self.page_limit);
         census.pages.meta = meta_pages * self.meta.parameters.page_size as u64;
-        census.finish(file_len, self.page_limit, free as u64);
+        census.finish(file_len, self.counts.value_page_count, self.page_limit, free as u64);
     }
 
     fn finish(mut self) -> (CheckReport, Option<Census>) {
@@ -368,6 +374,7 @@ impl<'c> Checker<'c> {
         self.report.record_count = self.counts.record_count;
         self.report.overflow_page_count = self.counts.overflow_page_count;
         self.report.value_page_count = self.counts.value_page_count;
+        self.report.value_len = self.counts.value_len;
         (self.report, self.census)
     }
 }

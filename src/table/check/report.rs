@@ -99,6 +99,8 @@ pub struct CheckReport {
     pub overflow_page_count: u64,
     /// Value pages that were read.
     pub value_page_count: u64,
+    /// Bytes of large records in them; the rest is dead.
+    pub value_len: u64,
     /// Records that were read.
     pub record_count: u64,
     /// Bytes that were read from the file.

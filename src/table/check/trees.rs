@@ -18,7 +18,7 @@ pub(super) struct Words {
     width: u64,
     leaves: BTreeMap<u64, (u64, Vec<u64>)>,
     /// Words of which nothing is known.
-    unknown: Vec<Range<u64>>,
+    pub(super) unknown: Vec<Range<u64>>,
 }
 
 impl Words {
@@ -82,8 +82,11 @@ impl Reader<'_, '_> {
         let page_size = self.checker.page_size() as u64;
         if let Some(census) = &mut self.checker.census {
             let pages = &mut census.pages;
-            let sum =
-                if node.kind == Kind::Bitmap { &mut pages.bitmap } else { &mut pages.directory };
+            let sum = match node.kind {
+                Kind::Bitmap => &mut pages.bitmap,
+                Kind::ValueMap => &mut pages.value_map,
+                _ => &mut pages.directory,
+            };
             *sum += page_size;
         }
         let mut words: Vec<u64> = array::words(owned.bytes()).collect();
@@ -135,7 +138,13 @@ impl Nodes for Reader<'_, '_> {
 }
 
 impl Checker<'_> {
-    fn load_words(&mut self, kind: Kind, bucket_count: u64, len: u64, root: u64) -> Words {
+    pub(super) fn load_words(
+        &mut self,
+        kind: Kind,
+        bucket_count: u64,
+        len: u64,
+        root: u64,
+    ) -> Words {
         let page_size = self.page_size();
         let width = array::words_per_page(page_size);
         let words = Words { width, leaves: BTreeMap::new(), unknown: Vec::new() };

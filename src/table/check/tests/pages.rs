@@ -14,7 +14,9 @@ use crate::table::tests_support::{Built, file_of};
 #[test]
 fn every_flipped_bit_is_found_in_its_page() {
     let sample = sample();
-    let runs = sample.value_runs();
+    let values = sample.values();
+    let value_pages: BTreeSet<u64> =
+        values.iter().flat_map(|(at, len)| at / 4096..(at + len).div_ceil(4096)).collect();
     let mut damaged = sample.clone();
     let mut state = 5_u64;
     let mut flip = |page: u64, byte: usize, bit: u32| {
@@ -22,13 +24,10 @@ fn every_flipped_bit_is_found_in_its_page() {
         damaged.0[at] ^= 1 << bit;
         let report = damaged.check();
         damaged.0[at] ^= 1 << bit;
-        let holds =
-            |&&(first, len): &&(u64, u64)| (first..first + len.div_ceil(4096)).contains(&page);
-        match runs.iter().find(holds) {
-            Some(&(first, len)) if (at as u64) < first * 4096 + len => {
-                assert_only(&report, first, Promise::ValueChecksum);
-            }
-            Some(_) => assert!(report.is_sound(), "behind the last byte of a value"),
+        let at = at as u64;
+        match values.iter().find(|&&(first, len)| (first..first + len).contains(&at)) {
+            Some(&(first, _)) => assert_only(&report, first / 4096, Promise::ValueChecksum),
+            None if value_pages.contains(&page) => assert!(report.is_sound(), "a dead byte"),
             None => {
                 assert!(!report.is_sound());
                 assert_eq!(places(&report), BTreeSet::from([page]), "byte {byte}: {report}");
@@ -42,7 +41,7 @@ fn every_flipped_bit_is_found_in_its_page() {
             flip(page, (state >> 40) as usize % 4096, (state >> 33) as u32 % 8);
         }
     }
-    for kind in [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow] {
+    for kind in [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow, Kind::ValueMap] {
         let page = sample.pages(kind)[0];
         for byte in (0..4096).step_by(if kind == Kind::Overflow { 1 } else { 7 }) {
             flip(page, byte, (byte % 8) as u32);
@@ -93,7 +92,7 @@ fn a_torn_meta_page_of_an_unclean_file_is_a_notice() {
 #[test]
 fn a_zeroed_a_stale_and_swapped_pages() {
     let sample = sample();
-    for kind in [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow] {
+    for kind in [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow, Kind::ValueMap] {
         let pages = sample.pages(kind);
         let page = pages[0];
         let mut zeroed = sample.clone();
@@ -125,7 +124,7 @@ fn a_zeroed_a_stale_and_swapped_pages() {
 #[test]
 fn a_page_under_a_right_checksum_that_is_not_the_one_meant() {
     let sample = sample();
-    for kind in [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow] {
+    for kind in [Kind::Directory, Kind::Bitmap, Kind::Bucket, Kind::Overflow, Kind::ValueMap] {
         let page = sample.pages(kind)[0];
         for (at, promise) in [
             (4, Promise::PageKind),
@@ -205,11 +204,12 @@ fn a_bitmap_that_lies_either_way() {
 #[test]
 fn counts_that_lie() {
     let sample = sample();
-    let edits: [fn(&mut Meta); 5] = [
+    let edits: [fn(&mut Meta); 6] = [
         |meta| meta.counts.record_count += 1,
         |meta| meta.counts.record_len -= 1,
         |meta| meta.counts.overflow_page_count += 1,
         |meta| meta.counts.value_page_count -= 1,
+        |meta| meta.counts.value_len += 1,
         |meta| meta.free_page_count += 1,
     ];
     for edit in edits {

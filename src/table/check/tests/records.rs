@@ -6,6 +6,7 @@ use super::sample::{Sample, assert_found, assert_only, places, sample};
 use crate::error::{Place, Promise};
 use crate::page::record::Record;
 use crate::page::{HEADER_SIZE, Kind, bucket, put, put_u64, word};
+use crate::table::tests_support::Built;
 
 /// A bucket page with several records, and where its first used slot is.
 fn slot_of(sample: &Sample, kind: Kind, nth: usize) -> (u64, usize) {
@@ -169,32 +170,79 @@ fn a_filter_that_denies_what_is_in_overflow() {
 }
 
 #[test]
-fn value_runs_out_of_range_and_overlapping() {
+fn values_out_of_range_overlapping_and_elsewhere() {
     let sample = sample();
     let mut done = 0;
-    let first = sample.value_runs()[0].0;
+    let first = sample.values()[0].0 / 64;
+    let bucket_page = sample.pages(Kind::Bucket)[0];
     for page in sample.pages(Kind::Bucket) {
         let owned = sample.page(page);
         for slot in bucket::slots(owned.view()) {
-            let Some(Record::Large(large)) = slot.record else { continue };
-            let field = |page: u64| (page as u32).to_le_bytes();
-            for beyond in [sample.meta().page_count - 1, u64::from(u32::MAX), 0] {
+            let Some(Record::Large(large, _)) = slot.record else { continue };
+            let checked_with = |place: u64| {
                 let mut damaged = sample.clone();
-                damaged.edit(page, |bytes| put(bytes, slot.offset + 15, &field(beyond)));
-                assert_only(&damaged.check(), page, Promise::PageRange);
+                let place = place.to_le_bytes();
+                damaged.edit(page, |bytes| put(bytes, slot.offset + 7, &place[..5]));
+                damaged.check()
+            };
+            for beyond in [sample.meta().page_count * 64 - 1, (1 << 40) - 1] {
+                assert_only(&checked_with(beyond), page, Promise::PageRange);
             }
-            if u64::from(large.page) != first {
-                let mut overlapping = sample.clone();
-                overlapping.edit(page, |bytes| put(bytes, slot.offset + 15, &field(first)));
-                let report = overlapping.check();
-                assert_only(&report, first, Promise::PageUse);
+            for no_value_page in [0, bucket_page * 64] {
+                assert_only(&checked_with(no_value_page), page, Promise::LiveCount);
+            }
+            if large.place != first {
+                assert_only(&checked_with(first), first / 64, Promise::ValueOverlap);
                 done += 1;
             }
-            let mut with_hash = sample.clone();
-            with_hash.edit(page, |bytes| bytes[slot.offset + 7 + 5] ^= 1);
-            let report = with_hash.check();
-            assert_found(&report, large.page.into(), Promise::RecordPlace);
         }
     }
     assert!(done > 2);
+}
+
+#[test]
+fn a_long_key_with_another_hash() {
+    let mut built = Built::new(4096, 4, 4 << 20);
+    built.insert(&[7; 300], &[8; 2000]);
+    built.checkpoint(true);
+    let sample = Sample(built.bytes());
+    let page = sample.pages(Kind::Bucket)[0];
+    let offset = bucket::slots(sample.page(page).view()).next().unwrap().offset;
+    let mut damaged = sample.clone();
+    // Neither the bucket nor the cell nor the tag is another one.
+    damaged.edit(page, |bytes| bytes[offset + 16 + 5] ^= 1);
+    let first = sample.values()[0].0 / 4096;
+    assert_only(&damaged.check(), first, Promise::RecordPlace);
+}
+
+#[test]
+fn live_counts_that_lie() {
+    let sample = sample();
+    let leaf = sample.pages(Kind::ValueMap)[0];
+    let value_page = sample.values()[0].0 / 4096;
+    let at = crate::page::HEADER_SIZE + 2 * value_page as usize;
+    let count =
+        u16::from_le_bytes([sample.page(leaf).bytes()[at], sample.page(leaf).bytes()[at + 1]]);
+    for (count, promise) in [
+        (count - 1, Promise::LiveCount),
+        (count + 1, Promise::LiveCount),
+        (65, Promise::LiveCount),
+        (u16::MAX, Promise::LiveCount),
+    ] {
+        let mut damaged = sample.clone();
+        damaged.edit(leaf, |bytes| put(bytes, at, &count.to_le_bytes()));
+        assert_found(&damaged.check(), value_page, promise);
+    }
+    let mut none = sample.clone();
+    none.edit(leaf, |bytes| put(bytes, at, &[0, 0]));
+    assert!(none.check().findings.iter().any(|f| f.promise == Promise::LiveCount));
+    let bucket_page = sample.pages(Kind::Bucket)[0];
+    let at = crate::page::HEADER_SIZE + 2 * bucket_page as usize;
+    let mut shared = sample.clone();
+    shared.edit(leaf, |bytes| put(bytes, at, &[1, 0]));
+    shared.edit_meta(|meta| meta.values.end = meta.page_count);
+    assert_found(&shared.check(), bucket_page, Promise::PageUse);
+    let mut beyond = sample.clone();
+    beyond.edit_meta(|meta| meta.values.end = value_page);
+    assert!(beyond.check().findings.iter().any(|f| f.promise == Promise::PageRange));
 }

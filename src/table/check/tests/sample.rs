@@ -91,13 +91,14 @@ impl Sample {
         self.reached().into_iter().filter(is_of_kind).collect()
     }
 
-    pub(super) fn value_runs(&self) -> Vec<(u64, u64)> {
+    /// Where each value begins, in bytes, and its length.
+    pub(super) fn values(&self) -> Vec<(u64, u64)> {
         let pages = [self.pages(Kind::Bucket), self.pages(Kind::Overflow)].concat();
         let mut runs = Vec::new();
         for page in pages {
             for slot in bucket::slots(self.page(page).view()) {
-                if let Some(Record::Large(large)) = slot.record {
-                    runs.push((u64::from(large.page), large.len()));
+                if let Some(Record::Large(large, _)) = slot.record {
+                    runs.push((large.offset(), large.len()));
                 }
             }
         }
@@ -120,7 +121,7 @@ impl Sample {
         if old == new {
             return;
         }
-        for kind in [Kind::Directory, Kind::Bitmap, Kind::Overflow] {
+        for kind in [Kind::Directory, Kind::Bitmap, Kind::Overflow, Kind::ValueMap] {
             for page in self.pages(kind) {
                 let places: Vec<usize> = if kind == Kind::Overflow {
                     vec![8 * word::NEXT]
@@ -136,9 +137,12 @@ impl Sample {
             }
         }
         self.edit_meta(|meta| {
-            for root in
-                [&mut meta.current.bucket_root, &mut meta.current.run_root, &mut meta.bitmap_root]
-            {
+            for root in [
+                &mut meta.current.bucket_root,
+                &mut meta.current.run_root,
+                &mut meta.bitmap_root,
+                &mut meta.values.root,
+            ] {
                 *root = if *root == old { new } else { *root };
             }
             if let Some(next) = &mut meta.next {

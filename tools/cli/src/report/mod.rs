@@ -20,10 +20,10 @@ const FILL_BARS: usize = 20;
 const USES: [(PageUse, &str, &str); 8] = [
     (PageUse::Free, "free pages", "free"),
     (PageUse::Bucket, "buckets", "bucket"),
-    (PageUse::Value, "large records", "value"),
+    (PageUse::Value, "values", "value"),
     (PageUse::Overflow, "overflow", "overflow"),
     (PageUse::Directory, "directories", "directory"),
-    (PageUse::Bitmap, "bitmap", "bitmap"),
+    (PageUse::Bitmap, "bitmap, value map", "bitmap"),
     (PageUse::Meta, "meta pages", "meta"),
     (PageUse::Lost, "lost pages", "lost"),
 ];
