@@ -26,6 +26,15 @@ use crate::table::Table;
 /// Opens or creates.
 pub(super) fn open(options: Options, path: &Path) -> Result<Index> {
     let (file, path) = open_file(&options, path)?;
+    open_held(options, file, path)
+}
+
+/// Opens a file that is there and locked, by its canonical path.
+pub(crate) fn open_held(
+    options: Options,
+    file: Arc<dyn StorageFile>,
+    path: PathBuf,
+) -> Result<Index> {
     let pages = pager::read_meta(&*file, &path)?;
     check_options(&options, &pages.newest.parameters, &path)?;
     let reading =
@@ -152,7 +161,7 @@ fn settle_names(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> R
     sync_folder(storage, path)
 }
 
-pub(super) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(crate) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
     if mutant(Mutant::NoFolderSync) {
         return Ok(());
     }
@@ -196,7 +205,7 @@ fn lock(
 }
 
 /// A name that is there and leads nowhere is a dangling link: an index is not put in its place.
-fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(crate) fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
     let Ok(names) = storage.list(folder_of(path)) else { return Ok(()) };
     let is_there = names.iter().any(|name| Some(name.as_os_str()) == path.file_name());
     if is_there && storage.identity(path).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
@@ -208,7 +217,7 @@ fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
 
 /// What an interrupted creation or backup left is taken over. Anything else of that name is somebody's: a
 /// link, a file of a length that no creation leaves, an index that was written to.
-pub(super) fn check_leftover(
+pub(crate) fn check_leftover(
     storage: &dyn Storage,
     file: &dyn StorageFile,
     new: &Path,
@@ -258,7 +267,7 @@ fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<b
     }
     check_leftover(storage, &*file, &new)?;
     let parameters = new_parameters(options, path)?;
-    let log = LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 };
+    let log = first_log_position();
     let fail = |e| Error::io("create", path, e);
     file.set_len(0).map_err(fail)?;
     let written = pager::create(&*file, path, parameters, first_layout(options, &parameters), log);
@@ -272,8 +281,13 @@ fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<b
     sync_folder(storage, path).map(|()| true)
 }
 
+/// Where the log of a new file would begin.
+pub(crate) fn first_log_position() -> LogPosition {
+    LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 }
+}
+
 /// The name of a file that is not whole yet: one that nobody gives to a file of another kind.
-pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
+pub(crate) fn partial_name(path: &Path) -> Result<PathBuf> {
     let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
     let name = path.file_name().ok_or_else(|| Error::io("create", path, nameless()))?;
     let mut name = name.to_owned();
@@ -281,7 +295,7 @@ pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
-fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {
+pub(crate) fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {
     let random = |bytes: &mut [u8]| {
         options.storage.random(bytes).map_err(|e| Error::io("get random bytes for", path, e))
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Index, open};
+use crate::bulk::BulkLoader;
 use crate::error::{Error, Result};
 use crate::pager::{Access, Verify};
 use crate::storage::{Storage, disk::DiskStorage};
@@ -222,6 +223,37 @@ impl Options {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Index> {
         self.check()?;
         open::open(self, path.as_ref())
+    }
+
+    /// Begins a bulk load: any number of records at once, into a new file that takes the place of
+    /// this one when it is whole. Faster than commits from some hundred thousand records on.
+    ///
+    /// # Errors
+    /// As [`Options::open`]; [`Error::Locked`] while someone has the index open for writing, or
+    /// loads it too; [`Error::InvalidOption`] for a handle that is to be read only.
+    pub fn bulk_load(self, path: impl AsRef<Path>) -> Result<BulkLoader> {
+        self.check()?;
+        if self.read_only {
+            let reason = "a bulk load writes".to_owned();
+            return Err(Error::InvalidOption { option: "read_only", reason });
+        }
+        BulkLoader::new(self, path.as_ref())
+    }
+
+    pub(crate) fn storage_of(&self) -> Arc<dyn Storage> {
+        self.storage.clone()
+    }
+
+    pub(crate) fn is_create_new(&self) -> bool {
+        self.create_new
+    }
+
+    pub(crate) fn may_create(&self) -> bool {
+        self.create || self.create_new
+    }
+
+    pub(crate) fn is_manual(&self) -> bool {
+        self.manual
     }
 
     fn check(&self) -> Result<()> {
