@@ -9,8 +9,8 @@ use crate::layout::{BUCKET_COUNT_MAX, Layout, RUN_BUCKETS};
 use crate::page::edit::suitable_cell_count;
 use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE};
 
-/// Of a thousand records, how many may stand in overflow by the layout that is chosen.
-const OVERFLOW_MAX: f64 = 0.045;
+/// The share of the records that may stand in overflow by the layout that is chosen.
+const OVERFLOW_MAX: f64 = 0.04;
 
 /// What there is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -104,7 +104,7 @@ pub(super) fn layout(amount: &Amount, page_size: usize, fill: Option<u32>, piece
     };
     let buckets = (records / mean).ceil() as u64;
     let step = RUN_BUCKETS * pieces;
-    if buckets <= step || pieces == 1 {
+    if pieces == 1 {
         return Layout::new(buckets);
     }
     Layout::new(buckets.next_multiple_of(step).min(BUCKET_COUNT_MAX / step * step))
