@@ -240,6 +240,27 @@ impl Options {
         BulkLoader::new(self, path.as_ref())
     }
 
+    /// Writes the index anew, as small as its records allow, in place of the file that is there: a
+    /// bulk load of nothing into it. [`Options::bulk_load`] and
+    /// [`BulkLoader::fill_percent`] choose how full its pages are to be.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("file");
+    /// # let index = splitpoint::Index::open(&path)?;
+    /// # index.insert("key", "value")?;
+    /// index.close()?;
+    /// let index = splitpoint::Options::new().compact(&path)?;
+    /// assert_eq!(index.len(), 1);
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Options::bulk_load`] and [`BulkLoader::finish`]; [`Error::Io`] if there is no index.
+    pub fn compact(self, path: impl AsRef<Path>) -> Result<Index> {
+        self.create(false).bulk_load(path)?.finish()
+    }
+
     pub(crate) fn storage_of(&self) -> Arc<dyn Storage> {
         self.storage.clone()
     }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use splitpoint::simulation::SimulatedDisk;
 use splitpoint::{BulkLoader, Error, Index, Options};
 
-use crate::examine::{content, folder, image};
+use crate::examine::{folder, image};
 use crate::sample::{PATH, Sample, options};
 use crate::table::{Table, named};
 
@@ -16,6 +16,20 @@ fn is<T: std::fmt::Debug>(result: Result<T, Error>, right: impl Fn(&Error) -> bo
         Err(error) if right(&error) && !error.to_string().is_empty() => Ok(()),
         other => Err(format!("{other:?}")),
     }
+}
+
+/// Names in the folder, what they are, and the bytes of regular files.
+fn look(folder: &std::path::Path) -> Vec<(std::ffi::OsString, String, Option<Vec<u8>>)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut all: Vec<_> = entries
+        .map(|entry| {
+            let kind = entry.file_type().unwrap();
+            let bytes = kind.is_file().then(|| std::fs::read(entry.path()).unwrap());
+            (entry.file_name(), format!("{kind:?}"), bytes)
+        })
+        .collect();
+    all.sort();
+    all
 }
 
 pub(crate) fn run(table: &mut Table) {
@@ -64,12 +78,12 @@ fn targets(table: &mut Table) {
             let folder = folder();
             let path = folder.path().join("data");
             make(&path);
-            let before = content(folder.path());
+            let before = look(folder.path());
             match Options::new().bulk_load(&path) {
                 Err(error) if right(&error) => named(&error, "data")?,
                 other => return Err(format!("{other:?}")),
             }
-            if before == content(folder.path()) { Ok(()) } else { Err("changed".to_owned()) }
+            if before == look(folder.path()) { Ok(()) } else { Err("changed".to_owned()) }
         });
     }
     table.checked("bulk", "a spill file under whose name is somebody's text", || {
