@@ -26,7 +26,7 @@ pub(super) struct Sizes {
 impl Sizes {
     /// What suits a budget: three quarters of it hold blocks; the rest is for building.
     pub(super) fn of_budget(budget: u64, threads: usize) -> Sizes {
-        let partition_bits = (budget >> 19).clamp(16, 1024).ilog2();
+        let partition_bits = (budget >> 19).clamp(16, 512).ilog2();
         let block_len = (budget >> (partition_bits + 3)).clamp(4096, 256 << 10);
         let block_len = usize::try_from(block_len).unwrap_or(4096) & !(BLOCK_ALIGN - 1);
         // A piece takes its records' bytes, and as much again for their order and pages.

@@ -144,6 +144,20 @@ impl Piece {
         self.ordered.get(start..end(index)).unwrap_or_default()
     }
 
+    /// Lets the records of these buckets come to the processor's cache together: they lie anywhere
+    /// in the piece, and fetched one after another each would be waited for.
+    pub(super) fn fetch(&self, buckets: std::ops::Range<usize>) {
+        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
+        let Some(last) = buckets.end.checked_sub(1) else { return };
+        let start = buckets.start.checked_sub(1).map_or(0, end);
+        let entries = self.ordered.get(start..end(last)).unwrap_or_default();
+        let byte = |entry: &Entry| {
+            let segment = self.segments.get(entry.segment as usize);
+            segment.and_then(|s| s.get(entry.offset as usize)).copied().unwrap_or_default()
+        };
+        std::hint::black_box(entries.iter().fold(0, |sum: u8, entry| sum ^ byte(entry)));
+    }
+
     /// How many records are ordered.
     pub(super) fn count(&self) -> u64 {
         self.ordered.len() as u64
