@@ -116,9 +116,15 @@ fn loads_come_to_what_a_map_comes_to() {
         let page_size = [4096, 4096, 8192, 65536][rng.below(4)];
         let options = Options::new().storage(&disk).page_size(page_size).hash_seed(seed);
         let options = if rng.below(2) == 0 { options.manual() } else { options };
+        // One load in four is of fixed sizes.
+        let is_fixed = rng.below(4) == 0;
+        let options = match is_fixed {
+            true => options.key_size(Some(5)).value_size(Some(30)),
+            false => options,
+        };
         let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
         for round in 0..3 {
-            let merging = rng.below(2) == 0;
+            let merging = rng.below(2) == 0 && !is_fixed;
             let loader = options.clone().bulk_load("/bulk").unwrap();
             let mut loader =
                 loader.small_budget([1 << 14, 1 << 16, 1 << 22][rng.below(3)]).unwrap();
@@ -136,6 +142,7 @@ fn loads_come_to_what_a_map_comes_to() {
             for _ in 0..[0, 50, 4_000][rng.below(3)] {
                 let n = rng.below(keys);
                 let len = if n % 50 == 7 { n * 3 } else { n % 40 };
+                let len = if is_fixed { 5 } else { len };
                 let key = format!("{n:0>len$}").into_bytes();
                 if rng.below(10) == 0 {
                     loader.remove(&key).unwrap();
@@ -143,6 +150,7 @@ fn loads_come_to_what_a_map_comes_to() {
                     continue;
                 }
                 let len = if rng.below(300) == 0 { rng.below(30_000) } else { rng.below(60) };
+                let len = if is_fixed { 30 } else { len };
                 let mut value = vec![0; len];
                 rng.fill(&mut value);
                 loader.insert(&key, &value).unwrap();
@@ -156,7 +164,7 @@ fn loads_come_to_what_a_map_comes_to() {
             holds(&index, &model);
             // Some work in between, so that there is a log, or a sweep.
             for _ in 0..rng.below(300) {
-                let key = rng.below(5_000).to_string().into_bytes();
+                let key = format!("{:05}", rng.below(5_000)).into_bytes();
                 index.insert(&key, [1; 30]).unwrap();
                 model.insert(key, vec![1; 30]);
             }

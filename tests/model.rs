@@ -50,6 +50,8 @@ struct Run {
     keys: usize,
     value_max: usize,
     page_size: usize,
+    /// Of every key and value, where they are fixed.
+    sizes: Option<(usize, usize)>,
     copies: u64,
 }
 
@@ -72,10 +74,21 @@ impl Run {
             .small_budgets(log, memory)
             .verify([Verify::OnFirstTouch, Verify::Always, Verify::Never][rng.below(3)])
             .access([Access::Mapped, Access::Mapped, Access::Pread][rng.below(3)]);
-        let index = options.clone().page_size(page_size).open("/model").unwrap();
+        let sizes = match rng.below(3) {
+            0 => {
+                Some([(8, 8), (8, 8), (3, 0), (16, 100), (300, 600), (7, page_size)][rng.below(6)])
+            }
+            _ => None,
+        };
+        let fixed = match sizes {
+            Some((key, value)) => options.clone().key_size(Some(key)).value_size(Some(value)),
+            None => options.clone(),
+        };
+        let index = fixed.page_size(page_size).open("/model").unwrap();
         let keys = [50, 1_000, 10_000][rng.below(3)];
         let value_max = [20, 200, 200, 2 * page_size][rng.below(4)];
-        println!("  page size {page_size}, {keys} keys, values to {value_max}, {options:?}");
+        println!("  page size {page_size}, {keys} keys, values to {value_max}, sizes {sizes:?}");
+        println!("  {options:?}");
         Run {
             rng,
             disk,
@@ -86,12 +99,16 @@ impl Run {
             keys,
             value_max,
             page_size,
+            sizes,
             copies: 0,
         }
     }
 
     fn key(&mut self) -> Vec<u8> {
         let n = self.rng.below(self.keys);
+        if let Some((len, _)) = self.sizes {
+            return (n as u64).to_le_bytes().repeat(len / 8 + 1)[..len].to_vec();
+        }
         // One key in a hundred is longer than fits a bucket page.
         match n % 100 {
             0 => format!("{n:0>width$}", width = 1 + (n % 7) * self.page_size / 6).into_bytes(),
@@ -105,6 +122,7 @@ impl Run {
             0 => self.rng.below(3 * self.page_size),
             _ => self.rng.below(self.value_max + 1),
         };
+        let len = self.sizes.map_or(len, |(_, len)| len);
         let mut value = vec![0; len];
         self.rng.fill(&mut value);
         value
@@ -180,12 +198,13 @@ impl Run {
     fn update(&mut self) {
         let key = self.key();
         let add = self.value();
+        let is_kept = self.rng.below(3) > 0;
         let model = &mut self.model;
         let there = self
             .index
             .update(&key, |old| {
                 assert_eq!(old, model.get(&key).map(Vec::as_slice));
-                let new = (!add.len().is_multiple_of(3)).then(|| add.clone());
+                let new = is_kept.then(|| add.clone());
                 match &new {
                     Some(value) => model.insert(key.clone(), value.clone()),
                     None => model.remove(&key),

@@ -21,6 +21,8 @@ use splitpoint::{Access, Batch, Durability, Index, Options, Verify};
 const WRITERS: usize = 3;
 const READERS: usize = 3;
 const KEYS: usize = 400;
+const FIXED_KEY: usize = 24;
+const FIXED_VALUE: usize = 16;
 
 fn patience() -> Duration {
     let seconds = std::env::var("SPLITPOINT_SECONDS").map_or(2, |text| text.parse().unwrap());
@@ -55,9 +57,29 @@ struct Run<'r> {
     acknowledged: &'r Acknowledged,
     stop: &'r AtomicBool,
     immediate: bool,
+    /// Keys and values have one size each.
+    is_fixed: bool,
 }
 
 impl Run<'_> {
+    fn fit(&self, key: String) -> Vec<u8> {
+        let mut key = key.into_bytes();
+        key.resize(if self.is_fixed { FIXED_KEY } else { key.len() }, b' ');
+        key
+    }
+
+    fn key(&self, writer: usize, n: usize) -> Vec<u8> {
+        self.fit(format!("writer {writer} key {n}"))
+    }
+
+    fn value(&self, counter: u64, n: usize) -> Vec<u8> {
+        if self.is_fixed {
+            counter.to_le_bytes().repeat(FIXED_VALUE / 8)
+        } else {
+            value(counter, n)
+        }
+    }
+
     fn goes_on(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
@@ -74,19 +96,21 @@ impl Run<'_> {
             };
             match some.as_slice() {
                 [n] if counter.is_multiple_of(2) => {
-                    assert!(!self.index.insert(key(writer, *n), value(counter, *n)).unwrap());
+                    assert!(
+                        !self.index.insert(self.key(writer, *n), self.value(counter, *n)).unwrap()
+                    );
                 }
                 [n] => {
                     let change = |old: Option<&[u8]>| {
                         assert!(counter_of(old.unwrap()) < counter);
-                        Some(value(counter, *n))
+                        Some(self.value(counter, *n))
                     };
-                    assert!(self.index.update(key(writer, *n), change).unwrap());
+                    assert!(self.index.update(self.key(writer, *n), change).unwrap());
                 }
                 _ => {
                     let mut batch = Batch::new();
                     for &n in &some {
-                        batch.insert(key(writer, n), value(counter, n));
+                        batch.insert(self.key(writer, n), self.value(counter, n));
                     }
                     self.index.commit(batch).unwrap();
                 }
@@ -116,14 +140,14 @@ impl Run<'_> {
             count += 1;
             if rng.below(4) == 0 {
                 let least: Vec<u64> = (n..n + 8).map(before).collect();
-                let keys: Vec<Vec<u8>> = (n..n + 8).map(|n| key(writer, n)).collect();
+                let keys: Vec<Vec<u8>> = (n..n + 8).map(|n| self.key(writer, n)).collect();
                 let found =
                     self.index.get_many_with(&keys, |i, found| check(n + i, least[i], found));
                 found.unwrap();
                 continue;
             }
             let least = before(n);
-            let found = self.index.get(key(writer, n)).unwrap();
+            let found = self.index.get(self.key(writer, n)).unwrap();
             check(n, least, found.as_deref());
             if rng.below(50) == 0 {
                 let found = found.unwrap();
@@ -134,7 +158,7 @@ impl Run<'_> {
                 let (copy, value) = held.swap_remove(rng.below(40));
                 assert_eq!(*copy, *value);
             }
-            assert!(self.index.get(format!("absent {n}")).unwrap().is_none());
+            assert!(self.index.get(self.fit(format!("absent {n}"))).unwrap().is_none());
         }
         assert!(held.iter().all(|(copy, value)| **copy == **value));
         count
@@ -149,8 +173,10 @@ impl Run<'_> {
                     let mut batch = Batch::new();
                     for n in chunk {
                         match insert {
-                            true => batch.insert(format!("ballast {n}"), [7; 90]),
-                            false => batch.remove(format!("ballast {n}")),
+                            true => {
+                                batch.insert(self.fit(format!("ballast {n}")), self.value(7, n))
+                            }
+                            false => batch.remove(self.fit(format!("ballast {n}"))),
                         };
                     }
                     self.index.commit(batch).unwrap();
@@ -176,18 +202,18 @@ fn options(immediate: bool) -> Options {
     Options::new().durability(durability).small_budgets(1 << 20, 1 << 20)
 }
 
-fn run(immediate: bool, options: &Options, path: &Path) {
+fn run(immediate: bool, is_fixed: bool, options: &Options, path: &Path) {
     let index = options.clone().open(path).unwrap();
-    let mut first = Batch::new();
-    for (writer, n) in (0..WRITERS).flat_map(|w| (0..KEYS).map(move |n| (w, n))) {
-        first.insert(key(writer, n), value(1, n));
-    }
-    index.commit(first).unwrap();
-    index.sync().unwrap();
     let of_writer = |_| (0..KEYS).map(|_| AtomicU64::new(1)).collect();
     let acknowledged = Acknowledged((0..WRITERS).map(of_writer).collect());
     let stop = AtomicBool::new(false);
-    let run = Run { index: &index, acknowledged: &acknowledged, stop: &stop, immediate };
+    let run = Run { index: &index, acknowledged: &acknowledged, stop: &stop, immediate, is_fixed };
+    let mut first = Batch::new();
+    for (writer, n) in (0..WRITERS).flat_map(|w| (0..KEYS).map(move |n| (w, n))) {
+        first.insert(run.key(writer, n), run.value(1, n));
+    }
+    index.commit(first).unwrap();
+    index.sync().unwrap();
     let started = Instant::now();
     let counts = std::thread::scope(|scope| {
         /// Lets the others end when one of them panics.
@@ -227,31 +253,39 @@ fn run(immediate: bool, options: &Options, path: &Path) {
     let report = index.check().unwrap();
     assert!(report.is_sound(), "{report}");
     index.close().unwrap();
-    let index = options.clone().open(path).unwrap();
+    let again = options.clone().open(path).unwrap();
     for (writer, n) in (0..WRITERS).flat_map(|w| (0..KEYS).map(move |n| (w, n))) {
         let last = acknowledged.0[writer][n].load(Ordering::SeqCst);
-        assert_eq!(counter_of(&index.get(key(writer, n)).unwrap().unwrap()), last);
+        let found = again.get(run.key(writer, n)).unwrap().unwrap();
+        assert_eq!(counter_of(&found), last);
     }
-    index.close().unwrap();
+    again.close().unwrap();
 }
 
 #[test]
 fn readers_never_go_back_when_commits_are_immediate() {
     let folder = tempfile::tempdir().unwrap();
-    run(true, &options(true), &folder.path().join("index"));
+    run(true, false, &options(true), &folder.path().join("index"));
 }
 
 #[test]
 fn readers_never_go_back_when_commits_are_in_the_background() {
     let folder = tempfile::tempdir().unwrap();
-    run(false, &options(false), &folder.path().join("index"));
+    run(false, false, &options(false), &folder.path().join("index"));
+}
+
+#[test]
+fn readers_never_go_back_where_sizes_are_fixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(false).key_size(Some(FIXED_KEY)).value_size(Some(FIXED_VALUE));
+    run(false, true, &options, &folder.path().join("index"));
 }
 
 #[test]
 fn readers_never_go_back_without_a_map() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(false).access(Access::Pread).verify(Verify::Always);
-    run(false, &options, &folder.path().join("index"));
+    run(false, false, &options, &folder.path().join("index"));
 }
 
 #[test]

@@ -8,11 +8,12 @@ use super::plan::Amount;
 use crate::checksum::crc32;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
-use crate::page::edit::PageOf;
+use crate::page::edit::{PageOf, crowded_last};
 use crate::page::meta::Counts;
-use crate::page::record::{LargeRecord, Record, inline_len};
+use crate::page::record::{LARGE_SIZE, LargeRecord, Record};
+use crate::page::shape::{Shape, inline_len_max};
 use crate::page::{Kind, OwnedPage, word};
-use crate::table::{VALUE_LEN_MAX, inline_len_max};
+use crate::table::VALUE_LEN_MAX;
 
 /// Bytes of pages that are written at once.
 const WRITE_LEN: usize = 1 << 20;
@@ -56,11 +57,27 @@ struct Values {
     first: u64,
 }
 
-/// A record's bytes in a page, whichever form it has.
-pub(super) fn page_len(key_len: usize, value_len: usize, page_size: usize) -> usize {
-    match inline_len(key_len, value_len) {
-        len if len <= inline_len_max(page_size) => len,
-        _ => crate::page::record::LARGE_SIZE,
+/// What the pages of a file hold, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pages {
+    pub(super) size: usize,
+    pub(super) shape: Shape,
+}
+
+impl Pages {
+    /// Whether a record stands in its page as it is.
+    #[inline]
+    fn is_inline(&self, key_len: usize, value_len: usize) -> bool {
+        self.shape.inline_len(key_len, value_len) <= inline_len_max(self.size)
+    }
+
+    /// A record's bytes in a page, whichever form it has.
+    #[inline]
+    pub(super) fn record_len(&self, key_len: usize, value_len: usize) -> usize {
+        match self.is_inline(key_len, value_len) {
+            true => self.shape.inline_len(key_len, value_len),
+            false => LARGE_SIZE,
+        }
     }
 }
 
@@ -103,6 +120,7 @@ impl<'b> Builder<'b> {
             for (hash, key, value) in resolver.items(piece, start..end) {
                 records.push((hash, self.record(hash, key, value)?));
             }
+            crowded_last(self.output.page_size(), &self.output.pages().shape, &mut records);
             rest.extend(self.bucket(bucket, &records)?);
         }
         self.chain(run, rest)
@@ -115,11 +133,12 @@ impl<'b> Builder<'b> {
             return Err(Error::ValueSize { len: value.len() as u64, expected: size as u64 });
         }
         self.built.counts.record_count += 1;
-        let record = match page_len(key.len(), value.len(), self.output.page_size()) {
-            len if len == inline_len(key.len(), value.len()) => Record::Inline { key, value },
-            _ => Record::Large(self.large(hash, key, value)?),
+        let pages = self.output.pages();
+        let record = match pages.is_inline(key.len(), value.len()) {
+            true => Record::Inline { key, value },
+            false => Record::Large(self.large(hash, key, value)?),
         };
-        self.built.counts.record_len += record.encoded_len() as u64;
+        self.built.counts.record_len += pages.shape.record_len(&record) as u64;
         Ok(record)
     }
 
@@ -177,11 +196,7 @@ impl<'b> Builder<'b> {
             self.built.bucket_words.push(0);
             return Ok(Vec::new());
         }
-        let of = PageOf {
-            kind: Kind::Bucket,
-            owner: bucket,
-            bucket_count: self.output.layout.bucket_count,
-        };
+        let of = self.page_of(Kind::Bucket, bucket);
         let mut frame = self.pages.frame(at, size);
         let rest = of.fill(&mut frame, records);
         for (hash, _) in &rest {
@@ -192,6 +207,11 @@ impl<'b> Builder<'b> {
         let pointer = self.output.seal(bytes, page);
         self.built.bucket_words.push(pointer);
         Ok(rest)
+    }
+
+    fn page_of(&self, kind: Kind, owner: u64) -> PageOf {
+        let bucket_count = self.output.layout.bucket_count;
+        PageOf { kind, owner, bucket_count, shape: self.output.pages().shape }
     }
 
     fn flush_pages(&mut self) -> Result<()> {
@@ -214,11 +234,7 @@ impl<'b> Builder<'b> {
             return Ok(());
         }
         self.built.overflow_count += rest.len() as u64;
-        let of = PageOf {
-            kind: Kind::Overflow,
-            owner: run,
-            bucket_count: self.output.layout.bucket_count,
-        };
+        let of = self.page_of(Kind::Overflow, run);
         let first = self.overflow.pages.len();
         while !rest.is_empty() {
             let mut page = OwnedPage::new(self.output.page_size());
@@ -270,14 +286,14 @@ pub(super) fn measure(
     piece: &Piece,
     resolver: &mut Resolver,
     buckets: usize,
-    page_size: usize,
+    pages: &Pages,
 ) -> Amount {
     let mut amount = Amount::default();
     for bucket in 0..buckets {
         resolver.clear();
         let end = resolver.add_bucket(piece, piece.bucket(bucket));
         for (_, key, value) in resolver.items(piece, 0..end) {
-            amount.add(page_len(key.len(), value.len(), page_size));
+            amount.add(pages.record_len(key.len(), value.len()));
         }
     }
     amount

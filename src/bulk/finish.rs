@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::build::{Builder, Built, buckets_of, measure};
+use super::build::{Builder, Built, Pages, buckets_of, measure};
 use super::output::Output;
 use super::partition::{Partition, Sizes};
 use super::piece::{Merge, Piece, Resolver};
@@ -31,7 +31,7 @@ pub(super) struct Source {
     pub(super) sizes: Sizes,
     pub(super) merge: Option<Merge>,
     pub(super) hash_seed: u64,
-    pub(super) page_size: usize,
+    pub(super) pages: Pages,
     /// Records of the input, and bytes of them as they wait.
     pub(super) input: Amount,
     pub(super) input_len: u64,
@@ -169,16 +169,16 @@ impl Source {
         };
         let len = self.input_len + old.record_len;
         let bits_of =
-            |amount: &Amount, len| plan::piece_bits(amount, len, self.page_size, &self.sizes);
+            |amount: &Amount, len| plan::piece_bits(amount, len, self.pages.size, &self.sizes);
         let bits = bits_of(&whole, len);
-        let rough = plan::layout(&whole, self.page_size, self.fill, 1 << bits);
+        let rough = plan::layout(&whole, &self.pages, self.fill, 1 << bits);
         let mut piece = Piece::default();
         self.load(&mut piece, 0, bits, false)?;
         let buckets = buckets_of(rough, 0, bits);
         let count = usize::try_from(buckets.end).unwrap_or_default();
         self.order(&mut piece, rough, &buckets)?;
         let mut resolver = Resolver::new(self.merge.clone());
-        let found = measure(&piece, &mut resolver, count, self.page_size);
+        let found = measure(&piece, &mut resolver, count, &self.pages);
         let amount = match found.records == piece.count() && self.old.is_none() {
             true if piece.count() > 0 => whole,
             _ => found.scaled((1_u64 << bits) as f64),
@@ -187,7 +187,7 @@ impl Source {
         let shrunk = len as f64 * (amount.records as f64 / whole.records.max(1) as f64).min(1.0);
         #[allow(clippy::cast_possible_truncation, reason = "an estimate")]
         let piece_bits = bits_of(&amount, shrunk as u64).min(bits);
-        let layout = plan::layout(&amount, self.page_size, self.fill, 1 << piece_bits);
+        let layout = plan::layout(&amount, &self.pages, self.fill, 1 << piece_bits);
         Ok(Plan { piece_bits, layout })
     }
 

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use self::build::Pages;
 use self::finish::Source;
 use self::output::Output;
 use self::partition::{Partitions, Sizes};
@@ -119,6 +120,7 @@ struct Settings {
 #[must_use = "nothing is in the index before `finish`"]
 pub struct BulkLoader {
     target: Target,
+    pages: Pages,
     settings: Settings,
     /// `None` before the first record.
     partitions: Option<Partitions>,
@@ -152,8 +154,10 @@ impl BulkLoader {
             metadata: None,
             inline,
         };
+        let target = Target::prepare(options, path)?;
         Ok(BulkLoader {
-            target: Target::prepare(options, path)?,
+            pages: pages_of(&target),
+            target,
             settings,
             partitions: None,
             input: Amount::default(),
@@ -337,7 +341,6 @@ impl BulkLoader {
             _ => {}
         }
         let hash = hash(record.key, parameters.hash_seed);
-        let page_size = parameters.page_size;
         let Some(partitions) = &mut self.partitions else {
             self.begin()?;
             return self.add(record);
@@ -347,7 +350,7 @@ impl BulkLoader {
             return Err(error);
         }
         let value_len = record.value.map_or(0, <[u8]>::len);
-        self.input.add(build::page_len(record.key.len(), value_len, page_size));
+        self.input.add(self.pages.record_len(record.key.len(), value_len));
         self.input_len += (record.key.len() + value_len) as u64;
         self.until_progress -= 1;
         if self.until_progress == 0 {
@@ -413,7 +416,7 @@ impl BulkLoader {
             sizes,
             merge: settings.merge,
             hash_seed: target.parameters.hash_seed,
-            page_size: target.parameters.page_size,
+            pages: pages_of(&target),
             input,
             input_len,
             fill: settings.fill,
@@ -439,6 +442,11 @@ impl BulkLoader {
         teller.tell(BulkPhase::Done, 1.0);
         Ok(index)
     }
+}
+
+fn pages_of(target: &Target) -> Pages {
+    let parameters = &target.parameters;
+    Pages { size: parameters.page_size, shape: parameters.shape() }
 }
 
 /// Tells the caller how far it has come.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::build::Pages;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::page::meta::{
@@ -63,6 +64,11 @@ impl<'o> Output<'o> {
 
     pub(super) fn page_size(&self) -> usize {
         self.parameters.page_size
+    }
+
+    /// What its pages hold, and how.
+    pub(super) fn pages(&self) -> Pages {
+        Pages { size: self.page_size(), shape: self.parameters.shape() }
     }
 
     /// The page of a bucket.

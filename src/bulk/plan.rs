@@ -4,9 +4,11 @@
 //! The pages of buckets are as full as asked, or as the cost says: the fewest pages of which no more
 //! than a small share of the records stands in overflow. Knows nothing of files.
 
+use super::build::Pages;
 use super::partition::Sizes;
 use crate::layout::{BUCKET_COUNT_MAX, Layout, RUN_BUCKETS};
 use crate::page::edit::suitable_cell_count;
+use crate::page::shape::Shape;
 use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE};
 
 /// The share of the records that may stand in overflow by the layout that is chosen.
@@ -42,16 +44,19 @@ impl Amount {
 }
 
 /// Records of an average length that fit a page.
-fn capacity(page_size: usize, average: usize) -> f64 {
+fn capacity(pages: &Pages, average: usize) -> f64 {
+    if let Shape::Fixed(fixed) = pages.shape {
+        return fixed.capacity as f64;
+    }
     let average = average.max(1);
-    let full = (page_size - HEADER_SIZE) / average;
-    let cells = suitable_cell_count(page_size, 1, average);
+    let payload = pages.size - HEADER_SIZE;
+    let cells = suitable_cell_count(pages.size, 1, average);
     // As pages are filled: cells of an average page, or fewer if that lets the records fit.
     let fits = |records: &usize| {
-        let room = (page_size - HEADER_SIZE).saturating_sub(records * average) / LINE_SIZE;
+        let room = payload.saturating_sub(records * average) / LINE_SIZE;
         room >= cells || room * CELL_SLOTS >= *records
     };
-    (1..=full).rev().find(fits).unwrap_or(1) as f64
+    (1..=payload / average).rev().find(fits).unwrap_or(1) as f64
 }
 
 /// What a bucket of an average load has in overflow: records, and pages for each bucket.
@@ -89,13 +94,13 @@ fn overflow(mean: f64, spread: f64, capacity: f64) -> (f64, f64) {
 /// The layout for an amount, its bucket count a multiple of 16 × `pieces`. `fill` is the load of an
 /// average bucket in percent of what a page holds.
 #[allow(clippy::cast_possible_truncation, reason = "an estimate")]
-pub(super) fn layout(amount: &Amount, page_size: usize, fill: Option<u32>, pieces: u64) -> Layout {
+pub(super) fn layout(amount: &Amount, pages: &Pages, fill: Option<u32>, pieces: u64) -> Layout {
     if amount.records == 0 {
         return Layout::new(1);
     }
     let records = amount.records as f64;
     let average = amount.len as f64 / records;
-    let capacity = capacity(page_size, average.ceil() as usize);
+    let capacity = capacity(pages, average.ceil() as usize);
     // How much more than the records' number their lengths spread a bucket's load.
     let spread = (amount.len_squares / records / (average * average)).max(1.0);
     let mean = match fill {
@@ -149,7 +154,8 @@ mod tests {
         ] {
             let amount =
                 Amount { records, len: records * len, len_squares: (records * len * len) as f64 };
-            let layout = layout(&amount, page_size, None, 1);
+            let pages = Pages { size: page_size, shape: Shape::General };
+            let layout = layout(&amount, &pages, None, 1);
             let bytes = layout.bucket_count as f64 * page_size as f64;
             let ratio = bytes / (records * len).max(1) as f64;
             assert!(
@@ -162,9 +168,10 @@ mod tests {
     #[test]
     fn a_layout_of_pieces_is_made_of_whole_runs_of_each() {
         let amount = Amount { records: 1_000_000, len: 57_000_000, len_squares: 3.3e9 };
-        for pieces in [1, 2, 8, 64] {
-            let layout = layout(&amount, 4096, Some(90), pieces);
-            assert!(pieces == 1 || layout.bucket_count.is_multiple_of(16 * pieces));
+        let pages = Pages { size: 4096, shape: Shape::General };
+        for count in [1, 2, 8, 64] {
+            let layout = layout(&amount, &pages, Some(90), count);
+            assert!(count == 1 || layout.bucket_count.is_multiple_of(16 * count));
         }
     }
 }

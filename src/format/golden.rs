@@ -238,12 +238,59 @@ fn golden_log_is_what_the_code_writes_and_reads() {
 
 #[test]
 fn hex_lines_are_the_golden_files() {
-    for (words, bytes) in [("v0.splitpoint, in hex", built()), ("v0.segment, in hex", &build_log())]
-    {
+    for (words, bytes) in [
+        ("v0.splitpoint, in hex", built()),
+        ("v0.fixed, in hex", &build_fixed()),
+        ("v0.segment, in hex", &build_log()),
+    ] {
         for (offset, line) in hex_lines(words) {
             assert_eq!(bytes[offset..offset + line.len()], line, "at {offset:06x} after {words:?}");
         }
     }
+}
+
+/// An index of keys and values of four bytes each in one bucket, closed clean.
+fn build_fixed() -> Vec<u8> {
+    let file = file_of(b"");
+    let log = LogPosition { epoch_counter: 3, epoch_random: 0xe0e0, segment: 7, lsn: 1 };
+    let parameters = FileParameters { key_size: Some(4), value_size: Some(4), ..parameters() };
+    pager::create(&*file, Path::new(PATH), parameters, Layout::new(1), log).unwrap();
+    let Opened { pager, persisted } = open(&file, Access::Mapped).unwrap();
+    let mut table = Table::new(pager);
+    for (key, value) in FRUIT {
+        insert(&mut table, key, value);
+    }
+    remove(&mut table, b"nuts");
+    let mut checkpoint = table.pager.freeze(persisted, LogPosition { lsn: 6, ..log }, true);
+    while checkpoint.step().unwrap() == Progress::More {}
+    while table.pager.install(&mut checkpoint) == Progress::More {}
+    table.shared().shorten(checkpoint.meta().page_count).unwrap();
+    bytes_of(&*file)
+}
+
+const FRUIT: [(&[u8], &[u8]); 5] = [
+    (b"pear", b"soft"),
+    (b"nuts", b"hard"),
+    (b"plum", b"blue"),
+    (b"lime", b"sour"),
+    (b"kiwi", b"hair"),
+];
+
+#[test]
+#[cfg_attr(miri, ignore = "reads a file")]
+fn golden_file_of_fixed_sizes_is_what_the_code_writes_and_reads() {
+    let built = build_fixed();
+    let golden = stored("v0.fixed", &built);
+    assert!(golden == built, "the format changed: see SPLITPOINT_REGENERATE, and CHANGELOG.md");
+    let table = Table::new(open(&file_of(&golden), Access::Mapped).unwrap().pager);
+    let shared = table.shared();
+    let pin = shared.epoch.pin();
+    for (key, value) in FRUIT {
+        let expected = (key != b"nuts").then_some(value);
+        assert_eq!(get::get(shared, &pin, key).unwrap().as_deref(), expected, "{key:?}");
+    }
+    let (entries, _) = scan::bucket_from(shared, 0).unwrap();
+    assert_eq!(entries.len(), 4);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::page::meta::{
 };
 use crate::page::pointer::Pointer;
 use crate::page::record::{LargeRecord, Record};
+use crate::page::shape::{Fixed, Shape};
 use crate::page::{
     CELL_SLOTS, HEADER_SIZE, Identity, Kind, LINE_SIZE, OwnedPage, View, array, bucket, cell_count,
     check_fields, heap_start, live_len, page_checksum, record_count, seal, word,
@@ -275,6 +276,66 @@ fn cells_and_slots() {
     }
 }
 
+fn fixed_shape(page_size: usize, key: usize, value: usize) -> Fixed {
+    match Shape::new(page_size, Some(key), Some(value)) {
+        Shape::Fixed(fixed) => fixed,
+        Shape::General => panic!("records of {key} and {value} bytes have places"),
+    }
+}
+
+#[test]
+fn cells_of_tags() {
+    let cell = table("Cell of tags");
+    check_cover("Cell of tags", LINE_SIZE);
+    let names = ["filter", "spill", "reserved", "tags"];
+    assert_eq!(names, [0, 1, 2, 3].map(|i| cell[i].name));
+    assert_eq!([0, 1, 2].map(|i| cell[i].range()), [0, 1, 2].map(|i| table("Cell")[i].range()));
+    let tags = cell[3].range();
+    for slot in 0..tags.len() / 2 {
+        let mut bytes = [0; LINE_SIZE];
+        let at = tags.start + 2 * slot;
+        bytes[at..at + 2].copy_from_slice(&0x1234_u16.to_le_bytes());
+        let page = page_of_cell(&bytes);
+        let found: Vec<_> = page.view().tag_cell(0).unwrap().live().collect();
+        assert_eq!(found, [(slot, 0x1234)]);
+    }
+    let shape = Shape::Fixed(fixed_shape(4096, 8, 8));
+    for (low, tag) in [(0, 2), (1, 2), (2, 2), (3, 3), (0xffff, 0xffff)] {
+        assert_eq!(bucket::tag_of(&shape, 0xabcd_0000 | low), tag);
+    }
+}
+
+#[test]
+fn measures_of_fixed_sizes() {
+    let rows = table("Pages of fixed sizes");
+    check_cover("Pages of fixed sizes", 32);
+    assert_eq!(["key_size", "value_size", "zero", "one"], [0, 1, 2, 3].map(|i| rows[i].name));
+    for (page_size, key, value) in
+        [(4096, 8, 8), (4096, 1, 0), (4096, 500, 492), (16384, 16, 100), (65536, 3, 2)]
+    {
+        let fixed = fixed_shape(page_size, key, value);
+        let stated = (key as u64) << rows[0].offset | (value as u64) << rows[1].offset;
+        assert_eq!(fixed.stated(), stated | 1 << rows[3].offset);
+        // The rules of the page, by themselves.
+        let (size, payload) = (key + value, page_size - 64);
+        let m = |cells: usize| (30 * cells).min((payload - 64 * cells) / size);
+        let a = (payload / (64 + 30 * size)).clamp(1, 255);
+        let cells = if a < 255 && m(a + 1) > m(a) { a + 1 } else { a };
+        let n = m(cells);
+        assert_eq!((fixed.cells, fixed.capacity), (cells, n));
+        for cell in 0..cells {
+            let slots = n / cells + usize::from(cell < n % cells);
+            assert_eq!(fixed.slots_of(cell), slots);
+            let start = 64 + 64 * cells + size * (cell * (n / cells) + cell.min(n % cells));
+            assert_eq!(fixed.place(cell, 0), start..start + size);
+            assert_eq!(fixed.place(cell, slots - 1).end, start + slots * size);
+        }
+    }
+    let example = fixed_shape(4096, 8, 8);
+    assert_eq!((example.cells, example.capacity, example.place(0, 0).start), (8, 220, 576));
+    assert_eq!([3, 4].map(|cell| example.slots_of(cell)), [28, 27]);
+}
+
 #[test]
 fn hash_bits() {
     let rows = table("Hash");
@@ -288,7 +349,7 @@ fn hash_bits() {
     };
     for bit in 0..64 {
         let hash = 1_u64 << bit;
-        assert_eq!(bucket::tag(hash) != 0, tag.contains(&bit), "bit {bit}");
+        assert_eq!(bucket::tag_of(&Shape::General, hash) != 0, tag.contains(&bit), "bit {bit}");
         assert_eq!(bucket::home_cell(hash, 1 << 16) != 0, cell.contains(&bit), "bit {bit}");
         let moves = !bucket::admits_overflow(page(0).view(), hash);
         assert_eq!(moves, filter.contains(&bit), "bit {bit}");
@@ -334,7 +395,7 @@ fn large_record() {
         check_field(&rows, row.name, &[], &base, &encode(large));
     }
     for (page_size, max) in [(4096, 992), (8192, 8128 / 4 - 16)] {
-        assert_eq!(crate::table::inline_len_max(page_size), max);
+        assert_eq!(crate::page::shape::inline_len_max(page_size), max);
     }
 }
 
@@ -382,7 +443,7 @@ fn worked_arithmetic() {
     let apple = crate::hash::hash(b"apple", 42);
     assert_eq!((splitpoint, apple), (0xcccc_cccc_cccc_cccd, 0xbf32_6ec8_8586_333b));
     assert_eq!((next.bucket_of(apple), Layout::run_of(next.bucket_of(apple))), (1, 0));
-    assert_eq!((bucket::tag(apple), bucket::home_cell(apple, 19)), (0x333b, 9));
+    assert_eq!((bucket::tag_of(&Shape::General, apple), bucket::home_cell(apple, 19)), (0x333b, 9));
     assert_eq!(apple >> 32 & 15, 8);
     for number in ["0xcccccccccccccccd", "0xbf326ec88586333b", "0x333b", "0x8586"] {
         assert!(super::DOCUMENT.contains(number), "{number}");

@@ -3,9 +3,11 @@
 //! Not part of the library's face: it stands behind the feature `fuzzing`, without documentation,
 //! and may change at any time. What can be reached through the public library is fuzzed there.
 
+mod layout;
 mod log;
 mod page;
 
+pub use layout::BucketPages;
 pub use log::log;
 pub use page::page;
 

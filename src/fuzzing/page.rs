@@ -9,8 +9,10 @@ use super::{make_file, take};
 use crate::hash::hash;
 use crate::inspect::Inspector;
 use crate::page::bucket::{self, Found, KeyMatch};
+use crate::page::edit::fits;
 use crate::page::meta::{self, META_SIZE, META_SLOTS, Meta};
 use crate::page::record::{LargeRecord, Record};
+use crate::page::shape::Shape;
 use crate::page::{OwnedPage, array, cell_count, put_u32, record_count, seal};
 use crate::storage::memory::MemoryStorage;
 
@@ -67,9 +69,10 @@ fn cells(page: &OwnedPage) {
     let _ = (tidy, bucket::has_overflow(view));
     for key in [&b""[..], b"key 1", b"another"] {
         let cells = cell_count(view);
-        let Ok(found) = bucket::find(view, cells, hash(key, TAG), &Key(key));
+        let shape = Shape::of(view).unwrap_or(Shape::General);
+        let Ok(found) = bucket::find(view, &shape, cells, hash(key, TAG), &Key(key));
         if let Found::Record(place, record) = found {
-            assert_eq!(bucket::record_at(view, place), Some(record));
+            assert_eq!(bucket::record_at(view, &shape, place), Some(record));
         }
     }
     if bucket::check_structure(view).is_err() {
@@ -77,15 +80,16 @@ fn cells(page: &OwnedPage) {
     }
     let records = records.expect("a page with sound structure has records only");
     assert_eq!((records.len(), slots), (record_count(view), slots));
-    let len: usize = records.iter().map(|(_, _, record)| record.encoded_len()).sum();
-    assert!(crate::page::edit::fits(META_SIZE, records.len(), len), "it can be made anew");
+    let shape = Shape::of(view).expect("a page with sound structure has a shape");
+    let len: usize = records.iter().map(|(_, _, record)| shape.record_len(record)).sum();
+    assert!(fits(META_SIZE, &shape, records.len(), len), "it can be made anew");
     for (place, tag, record) in records {
         let (key, hash) = match record {
             Record::Inline { key, .. } => (key, hash(key, TAG)),
             Record::Large(large) => (&b""[..], large.hash),
         };
         if bucket::is_reachable(view, place, tag, hash) {
-            let Ok(found) = bucket::find(view, cell_count(view), hash, &Key(key));
+            let Ok(found) = bucket::find(view, &shape, cell_count(view), hash, &Key(key));
             assert!(matches!(found, Found::Record(..)), "a record that is reachable is found");
         }
         let _ = bucket::admits_overflow(view, hash);

@@ -316,6 +316,7 @@ fn first_layout(options: &Options, parameters: &FileParameters) -> Layout {
     const USUAL: usize = 64;
     let known = parameters.key_size.zip(parameters.value_size).map(|(key, value)| key + value);
     Layout::new(crate::table::resize::buckets_for(
+        &parameters.shape(),
         options.expected_len,
         known.unwrap_or(USUAL) as u64,
         parameters.page_size,

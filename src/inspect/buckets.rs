@@ -13,6 +13,7 @@ use crate::page::bucket::{self, Found, KeyMatch, find};
 use crate::page::meta::{Meta, SideMeta, first_page};
 use crate::page::pointer::Pointer;
 use crate::page::record::{LargeRecord, Record};
+use crate::page::shape::Shape;
 use crate::page::{Identity, Kind, OwnedPage, View, array, check_identity};
 
 /// A page that a walk came to.
@@ -103,7 +104,7 @@ impl Inspector {
         report.number("bucket_count", side.layout.bucket_count);
         report.number("bucket", bucket);
         report.number("run", Layout::run_of(bucket));
-        report.bits("tag", bucket::tag(hash).into());
+        report.bits("tag", bucket::tag_of(&meta.parameters.shape(), hash).into());
         if !meta.clean {
             report.text("log", "not read; there may be later changes in it");
         }
@@ -153,12 +154,13 @@ impl Inspector {
         let mut part = Report::new(format!("page {}", reached.number));
         part.number("cell_count", cells as u64);
         let place = Place::Page(reached.number);
-        let is_sound = part.expect(place, bucket::check_structure(view));
+        let is_sound = part.expect(place, self.check_shape(view))
+            && part.expect(place, bucket::check_structure(view));
         let mut answer = None;
-        if is_sound {
+        if let (true, Some(shape)) = (is_sound, Shape::of(view)) {
             part.number("home_cell", bucket::home_cell(hash, cells) as u64);
             add_candidates(&mut part, view, hash);
-            let Ok(found) = find(view, cells, hash, &Wanted { inspector: self, key });
+            let Ok(found) = find(view, &shape, cells, hash, &Wanted { inspector: self, key });
             if let Found::Record(at, record) = found {
                 part.number("cell", at.cell as u64);
                 part.number("slot", at.lane as u64);
@@ -311,7 +313,7 @@ impl Inspector {
 
 /// The slots that bear a hash's tag, with their keys.
 fn add_candidates(report: &mut Report, view: View<'_>, hash: u64) {
-    for slot in bucket::slots(view).filter(|slot| slot.tag == bucket::tag(hash)) {
+    for slot in bucket::slots(view).filter(|slot| slot.tag == bucket::tag_in(view, hash)) {
         let name = format!("candidate in cell {}, slot {}", slot.place.cell, slot.place.lane);
         let mut part = Report::new(name);
         part.number("offset", slot.offset as u64);

@@ -9,6 +9,7 @@ use crate::page::bucket::{self, Slot};
 use crate::page::meta::{Meta, first_page};
 use crate::page::pointer::Pointer;
 use crate::page::record::{LargeRecord, Record};
+use crate::page::shape::Shape;
 use crate::page::{
     Identity, Kind, OwnedPage, View, array, check_fields, get_u32, get_u64, page_checksum, word,
 };
@@ -76,7 +77,13 @@ impl Inspector {
         report.number("owner", view.word(word::OWNER));
         report.number("bucket_count", view.word(word::BUCKET_COUNT));
         report.text("next", pointer_text(view.word(word::NEXT)));
-        report.number("heap_start", crate::page::heap_start(view) as u64);
+        match Shape::of(view) {
+            Some(Shape::Fixed(fixed)) => {
+                report.number("key_size", fixed.key_size as u64);
+                report.number("value_size", fixed.value_size() as u64);
+            }
+            _ => report.number("heap_start", crate::page::heap_start(view) as u64),
+        }
         report.number("live_len", crate::page::live_len(view) as u64);
         let sum = Fault::expect(Promise::PageChecksum, page_checksum(bytes).into(), stored.into());
         report.expect(place, sum);
@@ -118,7 +125,8 @@ impl Inspector {
 
     fn describe_cells(&self, report: &mut Report, number: u64, kind: Kind, view: View<'_>) {
         let place = Place::Page(number);
-        let is_fit = report.expect(place, bucket::check_structure(view))
+        let is_fit = report.expect(place, self.check_shape(view))
+            && report.expect(place, bucket::check_structure(view))
             && report.expect(place, bucket::check_tidy(view));
         if kind == Kind::Bucket {
             report.expect(place, Fault::expect(Promise::Reserved, 0, view.word(word::NEXT)));
@@ -134,6 +142,12 @@ impl Inspector {
                 report.children.push(part);
             }
         }
+    }
+
+    /// Checks that a page has the shape of its file's, if that is known.
+    pub(super) fn check_shape(&self, view: View<'_>) -> std::result::Result<(), Fault> {
+        let Some(meta) = &self.meta else { return Ok(()) };
+        bucket::check_shape(view, &meta.parameters.shape())
     }
 
     fn slot_of_page(&self, place: Place, kind: Kind, view: View<'_>, slot: Slot<'_>) -> Report {
@@ -203,7 +217,7 @@ fn check_home(
     report.expect(place, Fault::expect(Promise::RecordBucket, owner, stated));
     if crate::page::cell_count(view) > 0 && !bucket::is_reachable(view, slot.place, slot.tag, hash)
     {
-        let tag = bucket::tag(hash).into();
+        let tag = bucket::tag_in(view, hash).into();
         report.find(place, Fault::new(Promise::RecordPlace, tag, slot.tag.into()));
     }
 }

@@ -10,11 +10,15 @@
 //!                   24–31 zero
 //! ```
 //!
+//! Pages of fixed sizes have cells of another kind; what differs is in `fixed`, and who calls the
+//! functions here need not know which it has.
+//!
 //! One page. Knows nothing of layouts, of chains, of the log.
 
 use super::record::{LargeRecord, Record};
+use super::shape::{Fixed, Shape};
 use super::view::{cell_count, heap_start, live_len, record_count};
-use super::{Cell, HEADER_SIZE, LINE_SIZE, View, word};
+use super::{Cell, HEADER_SIZE, LINE_SIZE, TagCell, View, fixed, word};
 use crate::error::{Fault, Promise};
 
 /// Where a record's slot is.
@@ -45,11 +49,24 @@ pub(crate) trait KeyMatch {
     fn matches_large(&self, large: &LargeRecord) -> Result<bool, Self::Error>;
 }
 
-/// The tag of a hash.
+/// The tag of a hash in a general page.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
-pub(crate) fn tag(hash: u64) -> u16 {
+pub(super) fn tag(hash: u64) -> u16 {
     hash as u16
+}
+
+/// The tag of a hash in a page of this shape.
+pub(crate) fn tag_of(shape: &Shape, hash: u64) -> u16 {
+    match shape {
+        Shape::General => tag(hash),
+        Shape::Fixed(_) => fixed::tag(hash),
+    }
+}
+
+/// The tag of a hash in this page.
+pub(crate) fn tag_in(page: View<'_>, hash: u64) -> u16 {
+    Shape::of(page).map_or(0, |shape| tag_of(&shape, hash))
 }
 
 /// The home cell of a hash, of `cells`.
@@ -64,9 +81,23 @@ pub(super) fn filter_bit(hash: u64) -> u32 {
     1 << ((hash >> 32) & 15)
 }
 
-/// Looks for a key; `cells` is the page's cell count.
+/// Looks for a key; `shape` is the page's, `cells` its cell count.
 #[inline]
 pub(crate) fn find<'a, K: KeyMatch>(
+    page: View<'a>,
+    shape: &Shape,
+    cells: usize,
+    hash: u64,
+    key: &K,
+) -> Result<Found<'a>, K::Error> {
+    match shape {
+        Shape::General => find_general(page, cells, hash, key),
+        Shape::Fixed(of) => Ok(fixed::find(page, of, hash, key)),
+    }
+}
+
+#[inline]
+fn find_general<'a, K: KeyMatch>(
     page: View<'a>,
     cells: usize,
     hash: u64,
@@ -116,19 +147,15 @@ pub(super) fn spill_of(cell_header: u32) -> usize {
 }
 
 /// Every record of a page, with its place and tag. A slot that does not hold a record ends as
-/// `Err`.
+/// `Err`. Cells come in the order of the page, each loaded at once.
 pub(crate) fn records(
     page: View<'_>,
 ) -> impl Iterator<Item = Result<(SlotPlace, u16, Record<'_>), Fault>> {
-    (0..cell_count(page)).flat_map(move |index| {
-        let slots = page.cell(index).into_iter().flat_map(Cell::slots);
-        slots.map(move |(lane, tag, offset)| {
-            let record = page.tail(index, lane).and_then(Record::decode);
-            let record = record.ok_or_else(|| {
-                Fault::new(Promise::RecordBounds, page.len() as u64, offset as u64)
-            })?;
-            Ok((SlotPlace { cell: index, lane }, tag, record))
-        })
+    slots(page).map(move |slot| {
+        let record = slot.record.ok_or_else(|| {
+            Fault::new(Promise::RecordBounds, page.len() as u64, slot.offset as u64)
+        })?;
+        Ok((slot.place, slot.tag, record))
     })
 }
 
@@ -144,21 +171,42 @@ pub(crate) struct Slot<'a> {
 
 /// Every slot that is in use, for those who look at a page that may be damaged.
 pub(crate) fn slots(page: View<'_>) -> impl Iterator<Item = Slot<'_>> {
-    (0..cell_count(page)).filter_map(move |index| Some((index, page.cell(index)?))).flat_map(
-        move |(index, cell)| {
-            let slots: Vec<(usize, u16, usize)> = cell.slots().collect();
-            slots.into_iter().map(move |(lane, tag, offset)| Slot {
-                place: SlotPlace { cell: index, lane },
-                tag,
-                offset,
-                record: page.tail(index, lane).and_then(Record::decode),
-            })
-        },
-    )
+    let shape = Shape::of(page);
+    let of = if let Some(Shape::Fixed(of)) = shape { Some(of) } else { None };
+    let cells = if shape.is_some() { cell_count(page) } else { 0 };
+    (0..cells).flat_map(move |index| {
+        let general = if of.is_none() { page.cell(index) } else { None };
+        let general = general.into_iter().flat_map(Cell::slots).map(move |(lane, tag, offset)| {
+            let record = page.tail(index, lane).and_then(Record::decode);
+            Slot { place: SlotPlace { cell: index, lane }, tag, offset, record }
+        });
+        let tags = of.and_then(|of| Some((of, page.tag_cell(index)?)));
+        let tags = tags.into_iter().flat_map(move |(of, cell)| {
+            TagCell::live(cell).map(move |(slot, tag)| slot_of_fixed(page, &of, (index, slot), tag))
+        });
+        general.chain(tags)
+    })
+}
+
+fn slot_of_fixed<'a>(
+    page: View<'a>,
+    of: &Fixed,
+    (cell, slot): (usize, usize),
+    tag: u16,
+) -> Slot<'a> {
+    Slot {
+        place: SlotPlace { cell, lane: slot + 1 },
+        tag,
+        offset: of.place(cell, slot).start,
+        record: fixed::record(page, of, cell, slot),
+    }
 }
 
 /// Checks what no reader needs to know: that records do not overlap and that empty slots are zero.
 pub(crate) fn check_tidy(page: View<'_>) -> Result<(), Fault> {
+    if Shape::of(page) != Some(Shape::General) {
+        return Ok(()); // The places of records follow from the sizes.
+    }
     let mut ranges: Vec<(usize, usize)> = slots(page)
         .filter_map(|slot| Some((slot.offset, slot.offset + slot.record?.encoded_len())))
         .collect();
@@ -174,13 +222,51 @@ pub(crate) fn check_tidy(page: View<'_>) -> Result<(), Fault> {
     Fault::expect(Promise::Reserved, 0, stray.unwrap_or(0).into())
 }
 
-/// Checks what a checksum cannot prove: that cells, counts and records fit and add up.
+/// Checks that a page has the shape of its table's.
+pub(crate) fn check_shape(page: View<'_>, shape: &Shape) -> Result<(), Fault> {
+    let stated = |shape: Option<Shape>| match shape {
+        Some(Shape::Fixed(of)) => of.stated(),
+        _ => 0,
+    };
+    let found = Shape::of(page);
+    if found == Some(*shape) {
+        return Ok(());
+    }
+    Err(Fault::new(Promise::RecordSize, stated(Some(*shape)), page.word(word::HEAP) & 0xffff_ffff))
+}
+
+/// Checks what a checksum cannot prove: that cells, counts and records fit and add up, by the shape
+/// that the page states.
 pub(crate) fn check_structure(page: View<'_>) -> Result<(), Fault> {
     let cells = cell_count(page);
     let cells_end = HEADER_SIZE + cells * LINE_SIZE;
     if cells == 0 || cells_end > page.len() {
         return Err(Fault::new(Promise::CellCount, page.len() as u64, cells_end as u64));
     }
+    // A pointer on file is never one of the forms that mean a frame in memory or a checked page.
+    if page.word(word::NEXT) >> 62 != 0 {
+        return Err(Fault::new(Promise::PageRange, 0, page.word(word::NEXT)));
+    }
+    for header in headers(page) {
+        if spill_of(header) >= cells || header >> 24 != 0 {
+            return Err(Fault::new(Promise::Reserved, 0, header.into()));
+        }
+    }
+    match Shape::of(page) {
+        Some(Shape::General) => check_heap(page),
+        Some(Shape::Fixed(of)) => fixed::check_structure(page, &of),
+        None => Err(Fault::new(Promise::RecordSize, 0, page.word(word::HEAP) & 0xffff_ffff)),
+    }
+}
+
+/// The headers of all cells.
+fn headers(page: View<'_>) -> impl Iterator<Item = u32> {
+    (0..cell_count(page)).filter_map(move |index| page.cell(index)).map(|cell| cell.header())
+}
+
+fn check_heap(page: View<'_>) -> Result<(), Fault> {
+    let cells = cell_count(page);
+    let cells_end = HEADER_SIZE + cells * LINE_SIZE;
     let heap = heap_start(page);
     if heap < cells_end || heap > page.len() {
         return Err(Fault::new(Promise::RecordBounds, cells_end as u64, heap as u64));
@@ -190,16 +276,9 @@ pub(crate) fn check_structure(page: View<'_>) -> Result<(), Fault> {
         let room = page.len() - heap;
         return Err(Fault::new(Promise::RecordBounds, room as u64, live_len(page) as u64));
     }
-    // A pointer on file is never one of the forms that mean a frame in memory or a checked page.
-    if page.word(word::NEXT) >> 62 != 0 {
-        return Err(Fault::new(Promise::PageRange, 0, page.word(word::NEXT)));
-    }
     let (mut count, mut len) = (0, 0);
     for index in 0..cells {
         let Some(cell) = page.cell(index) else { break };
-        if spill_of(cell.header()) >= cells || cell.header() >> 24 != 0 {
-            return Err(Fault::new(Promise::Reserved, 0, cell.header().into()));
-        }
         for (lane, _, offset) in cell.slots() {
             let record = page.tail(index, lane).and_then(Record::decode);
             match record {
@@ -221,7 +300,7 @@ pub(crate) fn is_reachable(page: View<'_>, place: SlotPlace, tag_found: u16, has
     let home = home_cell(hash, cells);
     let distance = wrap(place.cell + cells - home, cells);
     let spill = page.cell(home).map_or(0, |cell| spill_of(cell.header()));
-    tag_found == tag(hash) && distance <= spill
+    tag_found == tag_in(page, hash) && distance <= spill
 }
 
 /// Whether the page admits that a record of this hash may be in overflow.
@@ -232,14 +311,24 @@ pub(crate) fn admits_overflow(page: View<'_>, hash: u64) -> bool {
 
 /// Whether the page admits that any record may be in overflow.
 pub(crate) fn has_overflow(page: View<'_>) -> bool {
-    (0..cell_count(page))
-        .filter_map(|index| page.cell(index))
-        .any(|cell| cell.header() & 0xffff != 0)
+    headers(page).any(|header| header & 0xffff != 0)
 }
 
-/// The record in a slot.
-pub(crate) fn record_at(page: View<'_>, place: SlotPlace) -> Option<Record<'_>> {
-    page.tail(place.cell, place.lane).and_then(Record::decode)
+/// The record in a slot; `shape` is the page's.
+pub(crate) fn record_at<'a>(page: View<'a>, shape: &Shape, place: SlotPlace) -> Option<Record<'a>> {
+    match shape {
+        Shape::General => page.tail(place.cell, place.lane).and_then(Record::decode),
+        Shape::Fixed(of) => fixed::record(page, of, place.cell, place.lane.checked_sub(1)?),
+    }
+}
+
+/// Whether a record of this length fits a page's free space as it is, or, where records have one
+/// size, once the dead ones are dropped.
+pub(crate) fn has_room(page: View<'_>, shape: &Shape, len: usize) -> bool {
+    match shape {
+        Shape::General => heap_start(page) >= HEADER_SIZE + cell_count(page) * LINE_SIZE + len,
+        Shape::Fixed(of) => record_count(page) < of.capacity,
+    }
 }
 
 #[cfg(test)]
@@ -265,14 +354,20 @@ mod tests {
 
     fn get(frame: &Frame<'_>, key: &[u8]) -> Option<Vec<u8>> {
         let cells = cell_count(frame.view());
-        match find(frame.view(), cells, hash(key, 0), &Exact(key)) {
+        match find(frame.view(), &Shape::General, cells, hash(key, 0), &Exact(key)) {
             Ok(Found::Record(_, Record::Inline { value, .. })) => Some(value.to_vec()),
             _ => None,
         }
     }
 
     fn place(frame: &Frame<'_>, key: &[u8]) -> Option<SlotPlace> {
-        match find(frame.view(), cell_count(frame.view()), hash(key, 0), &Exact(key)) {
+        match find(
+            frame.view(),
+            &Shape::General,
+            cell_count(frame.view()),
+            hash(key, 0),
+            &Exact(key),
+        ) {
             Ok(Found::Record(place, _)) => Some(place),
             _ => None,
         }
@@ -283,7 +378,8 @@ mod tests {
         for page_size in [4096, 65536] {
             let mut memory = super::super::view::tests_support::Memory::new(page_size);
             let mut frame = memory.frame();
-            let of = PageOf { kind: Kind::Bucket, owner: 3, bucket_count: 10 };
+            let of =
+                PageOf { kind: Kind::Bucket, owner: 3, bucket_count: 10, shape: Shape::General };
             of.fill_with(&mut frame, 3, &[]);
             let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
             let mut state = 1_u64;
@@ -296,13 +392,13 @@ mod tests {
                 let h = hash(&key, 0);
                 let done = match (state >> 60, place(&frame, &key)) {
                     (0..4, Some(at)) => {
-                        frame.remove(at);
+                        frame.remove(&Shape::General, at);
                         model.remove(&key);
                         true
                     }
                     (0..4, None) => true,
-                    (_, Some(at)) => frame.replace(at, h, &record),
-                    (_, None) => frame.insert(h, &record),
+                    (_, Some(at)) => frame.replace(&Shape::General, at, h, &record),
+                    (_, None) => frame.insert(&Shape::General, h, &record),
                 };
                 if !done {
                     full += 1;
@@ -348,7 +444,11 @@ mod tests {
     fn the_filter_admits_what_was_noted() {
         let mut memory = super::super::view::tests_support::Memory::new(4096);
         let mut frame = memory.frame();
-        PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1 }.fill_with(&mut frame, 4, &[]);
+        PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape: Shape::General }.fill_with(
+            &mut frame,
+            4,
+            &[],
+        );
         let noted = hash(b"noted", 0);
         assert!(!admits_overflow(frame.view(), noted));
         frame.note_overflow(noted);
@@ -361,7 +461,7 @@ mod tests {
     #[test]
     fn a_full_page_without_one_of_its_records_still_fits_a_page() {
         use super::super::view::tests_support::Memory;
-        let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1 };
+        let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape: Shape::General };
         let bytes = [7; 1000];
         let (mut memory, mut other) = (Memory::new(4096), Memory::new(4096));
         for (long, short) in (0..400).flat_map(|long| [(long, long / 2), (long, long / 3)]) {
@@ -371,7 +471,7 @@ mod tests {
             let mut hash = 0x1234_5678_9abc_def1_u64;
             let mut records = vec![(0, record(long)), (1 << 40, record(long))];
             of.fill(&mut frame, &records);
-            while frame.insert(hash, &record(short)) {
+            while frame.insert(&Shape::General, hash, &record(short)) {
                 records.push((hash, record(short)));
                 hash = hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             }

@@ -38,6 +38,7 @@
 //!
 //! Knows nothing of files: which slot is newest is decided above.
 
+use super::shape::Shape;
 use super::{get_u32, get_u64, put, put_u32, put_u64};
 use crate::checksum::crc32;
 use crate::error::{Fault, Promise};
@@ -100,6 +101,11 @@ impl FileParameters {
     /// The part of the id that every page bears.
     pub(crate) fn file_tag(&self) -> u64 {
         get_u64(&self.file_id, 0)
+    }
+
+    /// The shape of the pages with records.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape::new(self.page_size, self.key_size, self.value_size)
     }
 }
 

@@ -14,7 +14,7 @@
 //!     32    8 owner          bucket, run, or index of the first word that it covers
 //!     40    8 bucket_count   of the layout it belongs to; 0 for a bitmap page
 //!     48    8 next           pointer to the next overflow page of the chain, or 0
-//!     56    4 heap_start     offset of the lowest record byte
+//!     56    4 heap_start     offset of the lowest record byte; of fixed sizes: the sizes (see `shape`)
 //!     60    4 live_len       bytes of live records
 //! ```
 //!
@@ -22,15 +22,18 @@
 
 pub(crate) mod array;
 pub(crate) mod bucket;
+mod cell;
 pub(crate) mod edit;
+mod fixed;
 pub(crate) mod meta;
 pub(crate) mod pointer;
 pub(crate) mod record;
+pub(crate) mod shape;
 mod view;
 
+pub(crate) use cell::{CELL_SLOTS, Cell, TagCell};
 pub(crate) use view::{
-    CELL_SLOTS, Cell, Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len,
-    record_count, zeroed_words,
+    Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, record_count, zeroed_words,
 };
 
 #[cfg(test)]

@@ -13,19 +13,29 @@
 //!    writes only below `heap_start` and above the cells, then lowers `heap_start`, then stores the
 //!    slot with release: so bytes at or above a slot's offset are written before the slot is
 //!    stored, and never again until the frame is recycled, when no view is left (I7).
-//! 4. There is one `Frame` of a page at a time, the writer's.
+//! 4. In a page of fixed sizes (see `fixed`) a cell is sixteen bits twice of its own header, then
+//!    thirty tags of 16 bits; each slot has a place of its own, computed from cell and slot by the
+//!    one function [`super::shape::Fixed::place`], and no two places overlap. Tag 0 is a slot that
+//!    has never had a record in this frame. A [`Frame`] writes only to the place of a slot whose
+//!    tag is 0, then stores the tag with release; and once others may see the page, a tag that is
+//!    not 0 never becomes 0 again. So the bytes at a place whose tag was loaded and is not 0 were
+//!    written before, and never again until the frame is recycled (I7). A view never asks for the
+//!    bytes of another place: [`View::piece`] looks at the tag itself.
+//! 5. There is one `Frame` of a page at a time, the writer's. All pages of an index have one shape,
+//!    which their headers state: what reads bytes by rule 3 meets no page of rule 4 but a damaged
+//!    one, which is immutable as a whole.
 //!
 //! Knows nothing of what a record is.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cell::{Cell, TAG_SLOTS, TagCell};
 use super::{HEADER_SIZE, word};
 
-/// Slots of a cell.
-pub(crate) const CELL_SLOTS: usize = 15;
 /// Bytes of a cache line, and of a cell.
 pub(crate) const LINE_SIZE: usize = 64;
 /// Words of a cache line.
@@ -44,63 +54,20 @@ unsafe impl Send for View<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for View<'_> {}
 
-/// The sixteen lanes of a cell, as loaded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cell([u32; 16]);
-
-impl Cell {
-    /// Lane 0.
-    #[inline]
-    pub(crate) fn header(&self) -> u32 {
-        let [header, ..] = self.0;
-        header
-    }
-
-    /// A bit for each lane whose slot bears the tag; empty slots may be among them when it is 0.
-    #[inline]
-    pub(crate) fn matches(&self, tag: u16) -> u32 {
-        let mut mask = 0;
-        for (lane, &slot) in self.0.iter().enumerate() {
-            mask |= u32::from(slot & 0xffff == u32::from(tag)) << lane;
-        }
-        mask & !1
-    }
-
-    /// The slots with their lanes, empty ones left out.
-    pub(crate) fn slots(self) -> impl Iterator<Item = (usize, u16, usize)> {
-        self.0.into_iter().enumerate().skip(1).filter_map(|(lane, slot)| {
-            let (tag, offset) = unpack(slot);
-            (offset != 0).then_some((lane, tag, offset))
-        })
-    }
-
-    /// The tag of a slot that is empty and yet not zero.
-    pub(crate) fn stray_tag(&self) -> Option<u16> {
-        self.0
-            .iter()
-            .skip(1)
-            .map(|&slot| unpack(slot))
-            .find_map(|(tag, offset)| (offset == 0 && tag != 0).then_some(tag))
-    }
-
-    /// A lane whose slot is empty.
-    pub(crate) fn empty_lane(&self) -> Option<usize> {
-        self.0.iter().skip(1).position(|&slot| slot >> 16 == 0).map(|i| i + 1)
-    }
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
-fn unpack(slot: u32) -> (u16, usize) {
-    (slot as u16, (slot >> 16) as usize)
-}
-
 impl<'a> View<'a> {
     /// # Safety
-    /// Rules 1 to 4 of the module must hold for `start..start + len` during `'a`.
+    /// Rules 1 to 5 of the module must hold for `start..start + len` during `'a`.
     #[inline]
     pub(crate) unsafe fn new(start: NonNull<u8>, len: usize) -> View<'a> {
         View { start, len, _life: PhantomData }
+    }
+
+    /// Of words of memory of one's own that nobody writes to.
+    #[cfg(feature = "fuzzing")]
+    #[inline]
+    pub(crate) fn of_words(words: &'a [AtomicU64]) -> View<'a> {
+        // SAFETY: allocated, aligned and only ever accessed as atomics while it is borrowed.
+        unsafe { View::new(NonNull::from(words).cast(), words.len() * 8) }
     }
 
     /// Bytes in it.
@@ -154,7 +121,7 @@ impl<'a> View<'a> {
             let word = self.word(first + i);
             *pair = [word as u32, (word >> 32) as u32];
         }
-        Some(Cell(lanes))
+        Some(Cell::new(lanes))
     }
 
     /// The record bytes from the one in this slot to the page's end; `None` if the slot is empty
@@ -165,6 +132,45 @@ impl<'a> View<'a> {
         let word = self.word((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2);
         let offset = (word >> (32 * (lane % 2) + 16)) as u16;
         self.tail_at(offset.into())
+    }
+
+    /// The cell of tags of this index; `None` outside the page.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a word is four lanes")]
+    pub(crate) fn tag_cell(&self, index: usize) -> Option<TagCell> {
+        let first = (HEADER_SIZE + index * LINE_SIZE) / 8;
+        if (first + LINE_WORDS) * 8 > self.len {
+            return None;
+        }
+        let mut lanes = [0; 32];
+        for (i, four) in lanes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let word = self.word(first + i);
+            *four = [word as u16, (word >> 16) as u16, (word >> 32) as u16, (word >> 48) as u16];
+        }
+        Some(TagCell::new(lanes))
+    }
+
+    /// The word and the shift of a tag.
+    #[inline]
+    fn tag_place(cell: usize, slot: usize) -> (usize, usize) {
+        let lane = slot + 2;
+        ((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 4, 16 * (lane % 4))
+    }
+
+    /// A record's bytes at `place`, which is that of this slot; `None` if the slot has never had a
+    /// record or the place is outside the page.
+    #[inline]
+    pub(crate) fn piece(&self, cell: usize, slot: usize, place: Range<usize>) -> Option<&'a [u8]> {
+        let (index, shift) = View::tag_place(cell, slot);
+        let tag = self.word(index) >> shift & 0xffff;
+        if tag == 0 || slot >= TAG_SLOTS || place.start < HEADER_SIZE || place.end > self.len {
+            return None;
+        }
+        let len = place.end.checked_sub(place.start)?;
+        // SAFETY: within the view, by the check above.
+        let start = unsafe { self.start.as_ptr().add(place.start) };
+        // SAFETY: rule 4: the slot's tag is not 0, so nobody writes to its place.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
     }
 
     #[inline]
@@ -197,10 +203,18 @@ pub(crate) struct Frame<'a>(View<'a>);
 
 impl<'a> Frame<'a> {
     /// # Safety
-    /// Rules 1 to 4 of the module, and the memory must be writable.
+    /// Rules 1 to 5 of the module, and the memory must be writable.
     pub(crate) unsafe fn new(start: NonNull<u8>, len: usize) -> Frame<'a> {
         // SAFETY: the caller's promise.
         Frame(unsafe { View::new(start, len) })
+    }
+
+    /// Of words of memory of one's own.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of_words(words: &'a mut [AtomicU64]) -> Frame<'a> {
+        let len = words.len() * 8;
+        // SAFETY: allocated, aligned, writable and borrowed mutably for the frame's life.
+        unsafe { Frame::new(NonNull::from(words).cast(), len) }
     }
 
     /// To read it.
@@ -217,6 +231,8 @@ impl<'a> Frame<'a> {
         assert!(index < self.cells_end() / 8 || index < HEADER_SIZE / 8);
         let atomic = self.0.atomic(index).expect("a word of the page");
         atomic.store(value.to_le(), Ordering::Release);
+        #[cfg(test)]
+        tests_support::note_store(index, value);
     }
 
     /// Stores one lane of a cell; lane 0 is the cell's header.
@@ -265,7 +281,7 @@ impl<'a> Frame<'a> {
         for part in parts {
             // SAFETY: `at..at + part.len()` is within `cells_end..heap_start`, by the checks above.
             let target = unsafe { self.0.start.as_ptr().add(at) };
-            // SAFETY: rules 3 and 4: the writer's alone, below every slot's offset.
+            // SAFETY: rules 3 and 5: the writer's alone, below every slot's offset.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), target, part.len()) };
             at += part.len();
         }
@@ -273,21 +289,61 @@ impl<'a> Frame<'a> {
         u16::try_from(offset).ok()
     }
 
+    /// Stores a slot's tag.
+    pub(crate) fn store_tag(&mut self, cell: usize, slot: usize, tag: u16) {
+        self.store_tags(cell, &[(slot, tag)]);
+    }
+
+    /// Stores tags of slots that share a word, all by one store.
+    pub(crate) fn store_tags(&mut self, cell: usize, tags: &[(usize, u16)]) {
+        let mut changed: Option<(usize, u64)> = None;
+        for &(slot, tag) in tags {
+            let (index, shift) = View::tag_place(cell, slot);
+            let word = changed.map_or_else(|| self.0.word(index), |(_, word)| word);
+            assert!(slot < TAG_SLOTS && changed.is_none_or(|(before, _)| before == index));
+            changed = Some((index, word & !(0xffff << shift) | u64::from(tag) << shift));
+        }
+        if let Some((index, word)) = changed {
+            self.store_word(index, word);
+        }
+    }
+
+    /// Writes a record to `place`, that of a slot whose tag is 0; the tag is the caller's to store.
+    pub(crate) fn write_piece(
+        &mut self,
+        (cell, slot): (usize, usize),
+        place: Range<usize>,
+        (key, value): (&[u8], &[u8]),
+    ) {
+        let (index, shift) = View::tag_place(cell, slot);
+        assert!(slot < TAG_SLOTS && self.0.word(index) >> shift & 0xffff == 0);
+        assert!(place.start >= self.cells_end() && place.end <= self.0.len);
+        assert_eq!(place.start + key.len() + value.len(), place.end);
+        // SAFETY: within the page, by the checks above.
+        let start = unsafe { self.0.start.as_ptr().add(place.start) };
+        // SAFETY: rules 4 and 5: the place of a slot without a tag is the writer's alone.
+        unsafe { std::ptr::copy_nonoverlapping(key.as_ptr(), start, key.len()) };
+        // SAFETY: within the page, since key and value together are as long as the place.
+        let rest = unsafe { start.add(key.len()) };
+        // SAFETY: as for the key.
+        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), rest, value.len()) };
+    }
+
     /// Stores the lanes of all cells and what the header says of the records, for a page that was
     /// just filled.
-    pub(crate) fn store_cells(&mut self, lanes: &[u32], start: usize, records: u64, live: u64) {
+    pub(crate) fn store_cells(&mut self, lanes: &[u32], heap: u64, records: u64, live: u64) {
         assert_eq!(lanes.len(), cell_count(self.0) * 2 * LINE_WORDS);
         for (i, pair) in lanes.as_chunks::<2>().0.iter().enumerate() {
             let [low, high] = pair.map(u64::from);
             self.store_word(HEADER_SIZE / 8 + i, low | high << 32);
         }
-        self.store_word(word::HEAP, live << 32 | start as u64);
+        self.store_word(word::HEAP, live << 32 | heap);
         let first = self.0.word(word::FIRST) & ((1 << 48) - 1);
         self.store_word(word::FIRST, first | records << 48);
     }
 
     /// Copies a page over it as a whole. Nobody else may see it yet.
-    pub(crate) fn copy_from(&mut self, page: View<'_>) {
+    pub(crate) fn copy_bytes_from(&mut self, page: View<'_>) {
         assert_eq!(page.len, self.0.len);
         // SAFETY: both are of this length, and this one is the writer's alone and not yet seen;
         // the other's published bytes do not change, its words only by this same writer.
@@ -376,6 +432,7 @@ impl OwnedPage {
     }
 
     /// The page in it.
+    #[inline]
     pub(crate) fn view(&self) -> View<'_> {
         let start = NonNull::from(self.0.as_ref()).cast();
         // SAFETY: allocated, aligned and immutable while `self` is borrowed.
@@ -385,7 +442,24 @@ impl OwnedPage {
 
 #[cfg(test)]
 pub(crate) mod tests_support {
+    use std::cell::RefCell;
+
     use super::{Frame, NonNull};
+
+    thread_local! {
+        static STORES: RefCell<Option<Vec<(usize, u64)>>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn note_store(index: usize, value: u64) {
+        STORES.with_borrow_mut(|stores| stores.iter_mut().for_each(|s| s.push((index, value))));
+    }
+
+    /// The words that `change` stores, in order.
+    pub(crate) fn stores_of<R>(change: impl FnOnce() -> R) -> (R, Vec<(usize, u64)>) {
+        STORES.set(Some(Vec::new()));
+        let result = change();
+        (result, STORES.take().unwrap_or_default())
+    }
 
     /// Memory for one frame in a test.
     pub(crate) struct Memory(Box<[u64]>);

@@ -318,6 +318,19 @@ impl Pager {
         frames
     }
 
+    /// Puts a frame that leads on as another one does in its place in a run's chain, whose frames
+    /// are the writer's own.
+    pub(crate) fn replace_in_chain(&mut self, side: &Side, run: u64, old: u32, new: u32) {
+        let frames = self.chain_frames(side, run);
+        let at = frames.iter().position(|&frame| frame == old).expect("a page of the chain");
+        let word = self.word_of(new);
+        match at.checked_sub(1).and_then(|before| frames.get(before)) {
+            Some(&before) => self.edit(before).set_next(word),
+            None => self.publish(side, Which::Runs, run, Some(new)),
+        }
+        self.discard(self.word_of(old));
+    }
+
     /// The words that lead along a chain; each page is checked.
     pub(crate) fn chain_words(&self, side: &Side, run: u64) -> Result<Vec<u64>> {
         let pin = self.shared.epoch.pin();
@@ -386,6 +399,16 @@ impl Pager {
         Ok(Some(frame))
     }
 
+    /// An empty page of an entry.
+    pub(crate) fn page_of(&self, side: &Side, which: Which, index: u64) -> PageOf {
+        PageOf {
+            kind: which.kind(),
+            owner: index,
+            bucket_count: side.layout.bucket_count,
+            shape: self.shared.shape,
+        }
+    }
+
     /// Puts a new first page before a run's chain, for a record that no other page has room for.
     pub(crate) fn push_overflow<R>(
         &mut self,
@@ -396,8 +419,7 @@ impl Pager {
         self.private_chain_frames(side, run);
         let old_head = side.word(Which::Runs, run).load(Ordering::SeqCst);
         let old_head = self.shared.with_checksum(old_head);
-        let of =
-            PageOf { kind: Which::Runs.kind(), owner: run, bucket_count: side.layout.bucket_count };
+        let of = self.page_of(side, Which::Runs, run);
         let (frame, result) = self.new_frame(|frame| {
             let result = fill(frame, of);
             frame.set_next(old_head);

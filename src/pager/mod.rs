@@ -34,6 +34,7 @@ pub(crate) use values::ValueBytes;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
+use crate::page::shape::Shape;
 use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
 use crate::storage::{Map, StorageFile};
 
@@ -68,6 +69,8 @@ pub enum Verify {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) parameters: FileParameters,
+    /// The shape of bucket and overflow pages.
+    pub(crate) shape: Shape,
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn StorageFile>,
     pub(crate) access: Access,
@@ -193,6 +196,7 @@ impl Shared {
             Verify::Always | Verify::OnFirstTouch => check_identity(bytes, checksum, is),
         };
         identity
+            .and_then(|()| bucket::check_shape(*view, &self.shape))
             .and_then(|()| bucket::check_structure(*view))
             .and_then(|()| check_next(view.word(word::NEXT), is.kind))
             .map_err(|fault| fault.at(&self.path, Place::Page(is.page_number)))

@@ -182,6 +182,7 @@ pub(crate) fn open(
     };
     let shared = Arc::new(Shared {
         parameters: meta.parameters,
+        shape: meta.parameters.shape(),
         path: path.to_owned(),
         file,
         access: reading.access,

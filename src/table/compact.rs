@@ -121,7 +121,7 @@ impl Table {
         };
         // A page without room for the stand-in keeps its record where it is.
         if new.page < old.page
-            && self.pager.edit(frame).replace(place, old.hash, &Record::Large(new))
+            && self.pager.edit(frame).replace(&shared.shape, place, old.hash, &Record::Large(new))
         {
             self.pager.drop_large(old);
             self.pager.moved_page_count += 1;

@@ -125,9 +125,9 @@ fn search<'p>(
 ) -> Result<Searched<'p>> {
     let cells = page.cell_count();
     let found = match page {
-        Page::Shared { view, .. } => find(*view, cells, hash, wanted)?,
+        Page::Shared { view, .. } => find(*view, &shared.shape, cells, hash, wanted)?,
         Page::Owned { page, .. } => {
-            return Ok(match find(page.view(), cells, hash, wanted)? {
+            return Ok(match find(page.view(), &shared.shape, cells, hash, wanted)? {
                 Found::Record(_, Record::Inline { value, .. }) => {
                     Searched::Hit(Hit::Copied(value.to_vec()))
                 }

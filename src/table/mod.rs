@@ -23,7 +23,6 @@ use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::bucket::KeyMatch;
 use crate::page::record::{LargeRecord, Record};
-use crate::page::{HEADER_SIZE, LINE_SIZE};
 use crate::pager::{Pager, Pin, Shared, Side};
 use crate::{Error, Result};
 
@@ -87,11 +86,6 @@ pub(crate) fn record_hash(record: &Record<'_>, seed: u64) -> u64 {
         Record::Inline { key, .. } => hash(key, seed),
         Record::Large(large) => large.hash,
     }
-}
-
-/// The largest record, in bytes of a page, that stands in a bucket page.
-pub(crate) fn inline_len_max(page_size: usize) -> usize {
-    (page_size - HEADER_SIZE) / 4 - LINE_SIZE / 4
 }
 
 /// Checks a key's length against what this index holds.

@@ -21,8 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Home, Table};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
+use crate::page::bucket;
 use crate::page::record::Record;
-use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, bucket};
+use crate::page::shape::Shape;
 use crate::pager::{Page, Side, State, Which};
 
 /// The fill that inserts keep to, in percent of the bytes of all bucket pages' payload; records in
@@ -37,7 +38,7 @@ impl Table {
     /// Bytes that all records take, slots included.
     fn used_len(&self) -> u64 {
         let counts = &self.pager.counts;
-        counts.record_len + counts.record_count * (LINE_SIZE as u64).div_ceil(CELL_SLOTS as u64 - 3)
+        self.shared().shape.used_len(counts.record_count, counts.record_len)
     }
 
     /// Bucket pages that the table has now, counting the ones that a sweep has not yet reached.
@@ -54,7 +55,7 @@ impl Table {
     }
 
     fn payload(&self) -> u64 {
-        (self.shared().parameters.page_size - HEADER_SIZE) as u64
+        self.shared().shape.payload(self.shared().parameters.page_size)
     }
 
     fn is_above(&self, percent: u64) -> bool {
@@ -283,9 +284,12 @@ fn grown(current: Layout) -> u64 {
 }
 
 /// Buckets for this many records of this many bytes of key and value.
-pub(crate) fn buckets_for(records: u64, record_len: u64, page_size: usize) -> u64 {
-    let slot_len = (LINE_SIZE as u64).div_ceil(CELL_SLOTS as u64 - 3) + 3;
-    let len = records.saturating_mul(record_len.saturating_add(slot_len));
-    let payload = (page_size - HEADER_SIZE) as u64 * TARGET_FILL / 100;
+pub(crate) fn buckets_for(shape: &Shape, records: u64, record_len: u64, page_size: usize) -> u64 {
+    /// Of a record's header.
+    const HEADER_LEN: u64 = 3;
+    let record_len =
+        if shape.is_fixed() { record_len } else { record_len.saturating_add(HEADER_LEN) };
+    let len = shape.used_len(records, records.saturating_mul(record_len));
+    let payload = (shape.payload(page_size) * TARGET_FILL / 100).max(1);
     len.div_ceil(payload).max(1)
 }

@@ -6,12 +6,13 @@
 
 use std::convert::Infallible;
 
-use super::{Home, Table, Wanted, check_key, check_value, inline_len_max};
+use super::{Home, Table, Wanted, check_key, check_value};
 use crate::error::Result;
-use crate::page::bucket::{Found, KeyMatch, SlotPlace, find, records};
+use crate::page::View;
+use crate::page::bucket::{self, Found, KeyMatch, SlotPlace, find, has_room};
 use crate::page::edit::PageOf;
-use crate::page::record::{LargeRecord, Record, inline_len};
-use crate::page::{HEADER_SIZE, LINE_SIZE, View};
+use crate::page::record::{LargeRecord, Record};
+use crate::page::shape::inline_len_max;
 use crate::pager::{Pin, Which};
 
 /// What applying an insert needs: the record as it will stand in a page.
@@ -59,7 +60,7 @@ impl Table {
         check_key(self.shared(), key)?;
         check_value(self.shared(), value)?;
         let page_size = self.shared().parameters.page_size;
-        let len = inline_len(key.len(), value.len());
+        let len = self.shared().shape.inline_len(key.len(), value.len());
         let is_large = len > inline_len_max(page_size);
         self.own_pages(hash, key, len)?;
         if is_large {
@@ -91,10 +92,12 @@ impl Table {
         let needs_chain = {
             let view = self.pager.view(frame);
             let cells = self.pager.bucket_cells(&home.side, home.bucket);
+            let shape = &self.shared().shape;
             match self.find_in(view, cells, hash, key)? {
-                Some(Found::Record(..)) => !has_room(view, len),
+                // A record of the same size always has room, in a copy of the page at least.
+                Some(Found::Record(..)) => !shape.is_fixed() && !has_room(view, shape, len),
                 Some(Found::PerhapsInOverflow) => true,
-                _ => !has_room(view, len),
+                _ => !has_room(view, shape, len),
             }
         };
         if needs_chain {
@@ -113,7 +116,7 @@ impl Table {
         let shared = self.shared();
         let pin = shared.epoch.pin();
         let wanted = Wanted { key, shared, pin: &pin };
-        find(view, cells, hash, &wanted).map(Some)
+        find(view, &shared.shape, cells, hash, &wanted).map(Some)
     }
 
     /// Where a key is, among the writer's own pages.
@@ -122,7 +125,8 @@ impl Table {
         let wanted = Applied(Wanted { key, shared: self.shared(), pin: &pin });
         let search = |frame: u32| {
             let view = self.pager.view(frame);
-            let Ok(found) = find(view, crate::page::cell_count(view), hash, &wanted);
+            let cells = crate::page::cell_count(view);
+            let Ok(found) = find(view, &self.shared().shape, cells, hash, &wanted);
             found
         };
         let frame = self.pager.bucket_frame(&home.side, home.bucket)?;
@@ -151,6 +155,7 @@ impl Table {
             Prepared::Inline => Record::Inline { key, value },
             Prepared::Large(large) => Record::Large(*large),
         };
+        let shape = self.shared().shape;
         let home = self.home(hash);
         let at = self.locate(&home, hash, key);
         self.count_added(&record);
@@ -162,7 +167,7 @@ impl Table {
         let (At::Bucket(frame, place) | At::Overflow(frame, place)) = at;
         let (old_len, old_large) = self.look_at(frame, place);
         match at {
-            _ if self.pager.edit(frame).replace(place, hash, &record) => {}
+            _ if self.pager.edit(frame).replace(&shape, place, hash, &record) => {}
             At::Bucket(frame, place) => {
                 if !self.rebuild_bucket(&home, frame, Some(place), Some((hash, &record))) {
                     // Only overflow has room. The new record is there before the old one goes.
@@ -172,6 +177,9 @@ impl Table {
                     let gone = self.rebuild_bucket(&home, frame, Some(place), None);
                     assert!(gone, "a page without one of its records fits a page");
                 }
+            }
+            At::Overflow(frame, place) if shape.is_fixed() => {
+                self.rebuild_in_chain(&home, frame, place, (hash, &record));
             }
             At::Overflow(frame, place) => {
                 // Without rebuilding the page that the old record is in.
@@ -197,10 +205,10 @@ impl Table {
         let (old_len, old_large) = self.look_at(frame, place);
         match at {
             At::Bucket(frame, place) => {
-                self.pager.edit(frame).remove(place);
+                let shape = self.shared().shape;
+                self.pager.edit(frame).remove(&shape, place);
                 let view = self.pager.view(frame);
-                if crate::page::record_count(view) == 0 && !crate::page::bucket::has_overflow(view)
-                {
+                if crate::page::record_count(view) == 0 && !bucket::has_overflow(view) {
                     let word = self.pager.word_of(frame);
                     self.pager.publish(&home.side, Which::Buckets, home.bucket, None);
                     self.pager.discard(word);
@@ -214,26 +222,29 @@ impl Table {
     }
 
     fn remove_from_chain(&mut self, home: &Home, frame: u32, place: SlotPlace) {
-        self.pager.edit(frame).remove(place);
+        let shape = self.shared().shape;
+        self.pager.edit(frame).remove(&shape, place);
         self.pager.unlink_empty_head(&home.side, home.run);
     }
 
     /// A record's length in its page, and its value pages if it has any.
     fn look_at(&self, frame: u32, place: SlotPlace) -> (usize, Option<LargeRecord>) {
-        let record = crate::page::bucket::record_at(self.pager.view(frame), place);
+        let shape = &self.shared().shape;
+        let record = bucket::record_at(self.pager.view(frame), shape, place);
         let record = record.expect("a record that was just found");
         let large = match record {
             Record::Large(large) => Some(large),
             Record::Inline { .. } => None,
         };
-        (record.encoded_len(), large)
+        (shape.record_len(&record), large)
     }
 
     fn count_added(&mut self, record: &Record<'_>) {
         let page_size = self.shared().parameters.page_size;
+        let len = self.shared().shape.record_len(record);
         let counts = &mut self.pager.counts;
         counts.record_count += 1;
-        counts.record_len += record.encoded_len() as u64;
+        counts.record_len += len as u64;
         if let Record::Large(large) = record {
             counts.value_page_count += large.page_count(page_size);
         }
@@ -268,16 +279,13 @@ impl Table {
             self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
             return true;
         };
-        self.pager.edit(frame).insert(hash, record)
+        let shape = self.shared().shape;
+        self.pager.edit(frame).insert(&shape, hash, record)
             || self.rebuild_bucket(home, frame, None, Some((hash, record)))
     }
 
     pub(super) fn bucket_page(&self, home: &Home) -> PageOf {
-        PageOf {
-            kind: Which::Buckets.kind(),
-            owner: home.bucket,
-            bucket_count: home.side.layout.bucket_count,
-        }
+        self.pager.page_of(&home.side, Which::Buckets, home.bucket)
     }
 
     /// Replaces a bucket's page by one with the same records, without one and with another, and
@@ -289,28 +297,21 @@ impl Table {
         without: Option<SlotPlace>,
         with: Option<(u64, &Record<'_>)>,
     ) -> bool {
-        let added = with.map_or(0, |(_, record)| record.encoded_len());
+        let shape = self.shared().shape;
+        let added = with.map_or(0, |(_, record)| shape.record_len(record));
         let removed = without.map_or(0, |place| self.look_at(frame, place).0);
         let view = self.pager.view(frame);
         let live = crate::page::live_len(view) + added - removed;
         let count = crate::page::record_count(view) + usize::from(with.is_some())
             - usize::from(without.is_some());
-        if !crate::page::edit::fits(view.len(), count, live) {
+        if !crate::page::edit::fits(view.len(), &shape, count, live) {
             return false;
         }
         let of = self.bucket_page(home);
         let seed = self.shared().parameters.hash_seed;
         let (new, fits) = self.pager.new_frame_from(&[frame], |new, sources| {
             let source = sources.first().copied().expect("one source");
-            let mut kept: Vec<(u64, Record<'_>)> = records(source)
-                .map(|found| found.expect("the writer's own page is sound"))
-                .filter(|(place, _, _)| Some(*place) != without)
-                .map(|(_, _, record)| (super::record_hash(&record, seed), record))
-                .collect();
-            kept.extend(with.map(|(hash, record)| (hash, *record)));
-            let fits = of.fill(new, &kept).is_empty();
-            new.inherit_filter(source);
-            fits
+            of.remake(new, source, without, with, |record| super::record_hash(record, seed))
         });
         if !fits {
             self.pager.give_back_frame(new);
@@ -342,7 +343,8 @@ impl Table {
     ) {
         let chain = self.pager.private_chain_frames(&home.side, home.run);
         let rebuilt = chain.first().filter(|_| may_rebuild);
-        let placed = chain.iter().any(|&frame| self.pager.edit(frame).insert(hash, record))
+        let shape = self.shared().shape;
+        let placed = chain.iter().any(|&frame| self.pager.edit(frame).insert(&shape, hash, record))
             || rebuilt.is_some_and(|&head| self.rebuild_head(home, head, hash, record));
         if !placed {
             let rest = self.pager.push_overflow(&home.side, home.run, |frame, of| {
@@ -355,30 +357,40 @@ impl Table {
         self.pager.edit(frame).note_overflow(hash);
     }
 
+    /// Replaces a page of a chain by one with another record in the place of one of the same key.
+    fn rebuild_in_chain(
+        &mut self,
+        home: &Home,
+        frame: u32,
+        place: SlotPlace,
+        with: (u64, &Record<'_>),
+    ) {
+        let of = self.pager.page_of(&home.side, Which::Runs, home.run);
+        let seed = self.shared().parameters.hash_seed;
+        let (new, fits) = self.pager.new_frame_from(&[frame], |new, sources| {
+            let source = sources.first().copied().expect("one source");
+            let hash_of = |record: &Record<'_>| super::record_hash(record, seed);
+            of.remake(new, source, Some(place), Some(with), hash_of)
+        });
+        assert!(fits, "a record fits the place of one of its size");
+        self.pager.replace_in_chain(&home.side, home.run, frame, new);
+    }
+
     /// Replaces the first page of a chain by one without dead bytes that holds the record as well.
     fn rebuild_head(&mut self, home: &Home, head: u32, hash: u64, record: &Record<'_>) -> bool {
         let view = self.pager.view(head);
-        let live = crate::page::live_len(view) + record.encoded_len();
+        let shape = &self.shared().shape;
+        let live = crate::page::live_len(view) + shape.record_len(record);
         // Only if it gains a good deal: else a full page is rebuilt for nothing again and again.
-        if live + view.len() / 8 > view.len() {
+        if (live + view.len() / 8) as u64 > shape.payload(view.len()) {
             return false;
         }
         let seed = self.shared().parameters.hash_seed;
-        let of = PageOf {
-            kind: Which::Runs.kind(),
-            owner: home.run,
-            bucket_count: home.side.layout.bucket_count,
-        };
+        let of = self.pager.page_of(&home.side, Which::Runs, home.run);
         let (new, fits) = self.pager.new_frame_from(&[head], |new, sources| {
             let source = sources.first().copied().expect("one source");
-            let mut kept: Vec<(u64, Record<'_>)> = records(source)
-                .map(|found| found.expect("the writer's own page is sound").2)
-                .map(|record| (super::record_hash(&record, seed), record))
-                .collect();
-            kept.push((hash, *record));
-            let fits = of.fill(new, &kept).is_empty();
-            new.set_next(source.word(crate::page::word::NEXT));
-            fits
+            let with = Some((hash, record));
+            of.remake(new, source, None, with, |record| super::record_hash(record, seed))
         });
         if !fits {
             self.pager.give_back_frame(new);
@@ -389,10 +401,4 @@ impl Table {
         self.pager.discard(old);
         true
     }
-}
-
-/// Whether a record of this length fits a page's free space as it is.
-fn has_room(view: View<'_>, len: usize) -> bool {
-    let cells_end = HEADER_SIZE + crate::page::cell_count(view) * LINE_SIZE;
-    crate::page::heap_start(view) >= cells_end + len
 }

@@ -129,10 +129,10 @@ impl Boot<'_> {
         // As long as the keys and values of plans, so that it may take the place of a torn commit.
         for number in 0..=rng.below(2) {
             let key = format!("new {:04}", 9000 + number);
-            let value = [u8::try_from(number).unwrap_or_default(); 60];
-            let value = value.get(..[8, 60][rng.below(2)]).unwrap_or_default();
-            match index.insert(&key, value) {
-                Ok(true) => found = found.with(key.as_bytes(), value),
+            let len = self.setting.value_size.unwrap_or([8, 60][rng.below(2)]);
+            let value = vec![u8::try_from(number).unwrap_or_default(); len as usize];
+            match index.insert(&key, &value) {
+                Ok(true) => found = found.with(key.as_bytes(), &value),
                 Ok(false) => return Err(format!("{key} is there already")),
                 Err(e) => return Err(format!("a commit after recovery: {e}")),
             }

@@ -54,6 +54,8 @@ pub(crate) struct Setting {
     pub(crate) memory_budget: u64,
     pub(crate) verify: Verify,
     pub(crate) access: Access,
+    /// Bytes of every value of a table of fixed sizes.
+    pub(crate) value_size: Option<u32>,
 }
 
 impl Setting {
@@ -65,12 +67,17 @@ impl Setting {
             memory_budget: 1 << 18,
             verify: Verify::OnFirstTouch,
             access: Access::Pread,
+            value_size: None,
         }
     }
 
     pub(crate) fn options(&self, disk: &SimulatedDisk) -> Options {
         let durability = if self.later { LATER } else { Durability::Immediate };
-        Options::new()
+        let options = match self.value_size {
+            Some(size) => Options::new().key_size(Some(FIXED_KEY)).value_size(Some(size as usize)),
+            None => Options::new(),
+        };
+        options
             .storage(disk)
             .manual()
             .page_size(self.page_size)
@@ -78,6 +85,27 @@ impl Setting {
             .small_budgets(self.log_budget, self.memory_budget)
             .verify(self.verify)
             .access(self.access)
+    }
+
+    /// The operation with keys and values of the sizes that this index holds.
+    pub(crate) fn fit(&self, op: Op) -> Op {
+        let Some(len) = self.value_size else { return op };
+        let key = |key: u16| key | FIXED;
+        let fit = |change: Change| match change {
+            Change::Insert { key: number, tag, .. } => {
+                Change::Insert { key: key(number), len, tag }
+            }
+            Change::Remove { key: number } => Change::Remove { key: key(number) },
+            Change::Metadata { .. } => change,
+        };
+        let fit_all = |changes: Vec<Change>| changes.into_iter().map(fit).collect();
+        match op {
+            Op::Single(change) => Op::Single(fit(change)),
+            Op::Update { key: number, tag } => Op::Update { key: key(number), tag },
+            Op::Batch(changes) => Op::Batch(fit_all(changes)),
+            Op::Later(changes) => Op::Later(fit_all(changes)),
+            other => other,
+        }
     }
 }
 
@@ -89,8 +117,15 @@ pub(crate) struct Plan {
     pub(crate) ops: Vec<Op>,
 }
 
+/// Numbers from this on are those of keys of one size.
+const FIXED: u16 = 0x8000;
+const FIXED_KEY: usize = 8;
+
 /// The key of a number: one in fifty is longer than fits a page, one in fifty empty or tiny.
 pub(crate) fn key_bytes(key: u16) -> Vec<u8> {
+    if key >= FIXED {
+        return u64::from(key).to_be_bytes().to_vec();
+    }
     match key % 50 {
         47 => format!("{key:0>width$}", width = 1100 + usize::from(key)).into_bytes(),
         48 => key.to_le_bytes()[..usize::from(key / 50 % 2)].iter().chain(b"s").copied().collect(),
@@ -192,6 +227,7 @@ impl Plan {
             memory_budget: [16 * page_size as u64, 1 << 18, 1 << 24][rng.below(3)],
             verify: [Verify::OnFirstTouch, Verify::OnFirstTouch, Verify::Always][rng.below(3)],
             access: [Access::Mapped, Access::Pread][rng.below(2)],
+            value_size: [None, None, None, Some(8), Some(8), Some(120)][rng.below(6)],
         };
         let mut draw = Draw {
             keys: [6, 40, 200, 400][rng.below(4)],
@@ -203,7 +239,7 @@ impl Plan {
             rng,
         };
         let count = 4 + draw.rng.below(40);
-        let ops = (0..count).map(|_| draw.op()).collect();
+        let ops = (0..count).map(|_| setting.fit(draw.op())).collect();
         Plan { seed, setting, ops }
     }
 }

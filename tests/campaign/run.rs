@@ -337,7 +337,9 @@ impl Run {
     fn update(&mut self, key: u16, tag: u64) -> Result<(), Trouble> {
         let (before, later) = (self.model.value(key), self.plan.setting.later);
         let len = before.as_ref().map_or(1, |value| 1 + value.len() % 60);
-        let change = Change::Insert { key, len: u32::try_from(len).unwrap_or(1), tag };
+        let len = u32::try_from(len).unwrap_or(1);
+        let len = self.plan.setting.value_size.unwrap_or(len);
+        let change = Change::Insert { key, len, tag };
         self.begin(std::slice::from_ref(&change));
         let after = self.model.value(key);
         let mut seen = None;

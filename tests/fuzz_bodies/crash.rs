@@ -27,7 +27,7 @@ pub(crate) fn run(data: &[u8]) {
     let setting = setting(&mut bytes);
     let mut ops = Vec::new();
     while !bytes.is_empty() && ops.len() < OPERATIONS_MAX {
-        ops.push(op(&mut bytes, setting.page_size));
+        ops.push(setting.fit(op(&mut bytes, setting.page_size)));
     }
     let plan = Plan { seed: 1, setting, ops };
     let mut run = Run::new(SimulatedDisk::new(1), plan, Model::default());
@@ -70,9 +70,11 @@ fn fate(bytes: &mut Bytes<'_>) -> Fate {
 
 fn setting(bytes: &mut Bytes<'_>) -> Setting {
     let page_size = bytes.of(&[4096, 4096, 4096, 8192]);
+    let mode = bytes.below(3);
     Setting {
         page_size,
-        later: bytes.below(3) == 1,
+        later: mode == 1,
+        value_size: (mode == 2).then_some(8),
         log_budget: bytes.of(&[1 << 16, 1 << 20]),
         memory_budget: bytes.of(&[16 * page_size as u64, 1 << 18]),
         verify: bytes.of(&[Verify::OnFirstTouch, Verify::Always]),

@@ -11,6 +11,27 @@ use super::bytes::Bytes;
 const OPERATIONS_MAX: usize = 400;
 const LATER: Durability = Durability::Background(Duration::from_secs(3600));
 
+/// What keys and values are made for.
+#[derive(Clone, Copy)]
+struct Sizes {
+    page_size: usize,
+    /// Keys and values have [`FIXED_LEN`] bytes each.
+    fixed: bool,
+}
+
+const FIXED_LEN: usize = 8;
+
+impl Sizes {
+    fn fit(self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.fixed {
+            // Numbers stand at the end.
+            bytes.drain(..bytes.len().saturating_sub(FIXED_LEN));
+            bytes.resize(FIXED_LEN, 0);
+        }
+        bytes
+    }
+}
+
 /// An index and what it should hold.
 struct Run {
     disk: SimulatedDisk,
@@ -19,7 +40,7 @@ struct Run {
     model: HashMap<Vec<u8>, Vec<u8>>,
     metadata: Vec<u8>,
     later: bool,
-    page_size: usize,
+    sizes: Sizes,
     copies: usize,
 }
 
@@ -37,26 +58,26 @@ pub(crate) fn run(data: &[u8]) {
     run.index().close().expect("closing");
 }
 
-fn key(bytes: &mut Bytes<'_>, page_size: usize) -> Vec<u8> {
+fn key(bytes: &mut Bytes<'_>, sizes: Sizes) -> Vec<u8> {
     let n = bytes.u8();
-    match n {
+    sizes.fit(match n {
         0..4 => vec![n; usize::from(n)],
-        4..8 => format!("{n:0>width$}", width = usize::from(n) * page_size / 7).into_bytes(),
+        4..8 => format!("{n:0>width$}", width = usize::from(n) * sizes.page_size / 7).into_bytes(),
         250..=255 => bytes.take(usize::from(n - 250)).to_vec(),
         _ => format!("key {n}").into_bytes(),
-    }
+    })
 }
 
-fn value(bytes: &mut Bytes<'_>, page_size: usize) -> Vec<u8> {
+fn value(bytes: &mut Bytes<'_>, sizes: Sizes) -> Vec<u8> {
     let n = usize::from(bytes.u8());
     let len = match n {
         0..200 => n,
         200..250 => 4 * (n - 200) + 190,
-        _ => page_size * (n - 249) / 2 + n,
+        _ => sizes.page_size * (n - 249) / 2 + n,
     };
     let mut value = vec![0; len];
     Rng::new(n as u64).fill(&mut value);
-    value
+    sizes.fit(value)
 }
 
 impl Run {
@@ -65,17 +86,22 @@ impl Run {
         let page_size = bytes.of(&[4096, 4096, 4096, 8192, 65536]);
         let later = bytes.below(2) == 1;
         let (log, memory) = bytes.of(&[(1 << 16, 1 << 16), (1 << 20, 1 << 18)]);
+        // A high seed makes a table of fixed sizes.
+        let seed = bytes.u8();
+        let sizes = Sizes { page_size, fixed: seed >= 0xc0 };
         let options = Options::new()
             .storage(&disk)
             .manual()
-            .hash_seed(bytes.u8().into())
+            .hash_seed(seed.into())
             .durability(if later { LATER } else { Durability::Immediate })
             .small_budgets(log, memory.max(8 * page_size as u64))
             .verify(bytes.of(&[Verify::OnFirstTouch, Verify::Always, Verify::Never]))
             .access(bytes.of(&[Access::Pread, Access::Mapped]));
-        let index = options.clone().page_size(page_size).open("/ops").expect("a new index");
+        let size = sizes.fixed.then_some(FIXED_LEN);
+        let new = options.clone().page_size(page_size).key_size(size).value_size(size);
+        let index = new.open("/ops").expect("a new index");
         let (model, metadata) = (HashMap::new(), Vec::new());
-        Run { disk, options, index: Some(index), model, metadata, later, page_size, copies: 0 }
+        Run { disk, options, index: Some(index), model, metadata, later, sizes, copies: 0 }
     }
 
     fn index(&self) -> &Index {
@@ -83,21 +109,21 @@ impl Run {
     }
 
     fn step(&mut self, bytes: &mut Bytes<'_>) {
-        let page_size = self.page_size;
+        let sizes = self.sizes;
         match bytes.u8() % 32 {
             0..8 => {
-                let (key, value) = (key(bytes, page_size), value(bytes, page_size));
+                let (key, value) = (key(bytes, sizes), value(bytes, sizes));
                 let new = self.index().insert(&key, &value).expect("insert");
                 assert_eq!(new, self.model.insert(key, value).is_none());
             }
             8..12 => {
-                let key = key(bytes, page_size);
+                let key = key(bytes, sizes);
                 let was = self.index().remove(&key).expect("remove");
                 assert_eq!(was, self.model.remove(&key).is_some());
             }
-            12..15 => self.get(&key(bytes, page_size)),
-            15 => self.update(&key(bytes, page_size), value(bytes, page_size)),
-            16 => self.exchange(key(bytes, page_size), value(bytes, page_size)),
+            12..15 => self.get(&key(bytes, sizes)),
+            15 => self.update(&key(bytes, sizes), value(bytes, sizes)),
+            16 => self.exchange(key(bytes, sizes), value(bytes, sizes)),
             17..20 => self.batch(bytes),
             20 | 21 => self.flood(bytes),
             22 => {
@@ -126,7 +152,8 @@ impl Run {
     }
 
     fn update(&mut self, key: &[u8], value: Vec<u8>) {
-        let new = (!value.len().is_multiple_of(3)).then_some(value);
+        let is_kept = if self.sizes.fixed { value[0] % 3 > 0 } else { value.len() % 3 > 0 };
+        let new = is_kept.then_some(value);
         let expected = self.model.get(key).cloned();
         let there = self.index().update(key, |old| {
             assert_eq!(old, expected.as_deref());
@@ -149,12 +176,12 @@ impl Run {
     fn batch(&mut self, bytes: &mut Bytes<'_>) {
         let mut batch = Batch::new();
         for _ in 0..bytes.below(16) {
-            let key = key(bytes, self.page_size);
+            let key = key(bytes, self.sizes);
             if bytes.below(3) == 0 {
                 batch.remove(&key);
                 self.model.remove(&key);
             } else {
-                let value = value(bytes, self.page_size);
+                let value = value(bytes, self.sizes);
                 batch.insert(&key, &value);
                 self.model.insert(key, value);
             }
@@ -171,12 +198,13 @@ impl Run {
         let mut batch = Batch::new();
         for n in 0..2 * usize::from(count) {
             let key = format!("flood {}", 64 * usize::from(first % 8) + n).into_bytes();
+            let (key, value) = (self.sizes.fit(key), self.sizes.fit(vec![first; len]));
             if out {
                 batch.remove(&key);
                 self.model.remove(&key);
             } else {
-                batch.insert(&key, vec![first; len]);
-                self.model.insert(key, vec![first; len]);
+                batch.insert(&key, &value);
+                self.model.insert(key, value);
             }
         }
         self.index().commit(batch).expect("commit");

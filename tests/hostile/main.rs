@@ -22,6 +22,7 @@ mod meta;
 mod pages;
 mod paths;
 mod sample;
+mod sizes;
 mod table;
 mod users;
 mod watch;
@@ -38,6 +39,7 @@ fn main() {
     let mut table = table::Table::new(only);
     meta::run(&mut table);
     pages::run(&mut table);
+    sizes::run(&mut table);
     logs::run(&mut table);
     paths::run(&mut table);
     arguments::run(&mut table);

@@ -227,7 +227,7 @@ fn cells() -> Vec<Row> {
         }),
         sealed!("a heap beyond the page", Touch(P::RecordBounds), |f| {
             let at = f.bucket();
-            f.put32(at + 56, u32::MAX);
+            f.put32(at + 56, 0x7fff_ffff);
         }),
         sealed!("a spill longer than the page", Touch(P::Reserved), |f| {
             let at = f.bucket();

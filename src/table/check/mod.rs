@@ -30,6 +30,7 @@ use std::path::Path;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::get_u64;
 use crate::page::meta::{self, Counts, META_SIZE, META_SLOTS, Meta};
+use crate::page::shape::Shape;
 use crate::pager::{PageSet, bucket_count_max, check_splitpoint};
 use crate::storage::StorageFile;
 
@@ -66,6 +67,8 @@ pub(crate) fn check(
 struct Checker<'c> {
     file: &'c dyn StorageFile,
     meta: &'c Meta,
+    /// Of the pages with records.
+    shape: Shape,
     report: CheckReport,
     progress: &'c mut dyn FnMut(u64, u64),
     /// Pages that both the meta page and the file have.
@@ -104,6 +107,7 @@ impl<'c> Checker<'c> {
         Checker {
             file,
             meta,
+            shape: meta.parameters.shape(),
             report: CheckReport {
                 file: path.to_owned(),
                 generation: meta.generation,

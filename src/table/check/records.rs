@@ -193,6 +193,7 @@ impl Checker<'_> {
         };
         let place = Place::Page(wanted.page);
         let is_sound = self.check_page(page, wanted.checksum, is)
+            && self.expect(place, bucket::check_shape(page.view(), &self.shape))
             && self.expect(place, bucket::check_structure(page.view()));
         if !is_sound {
             self.lose();
@@ -212,7 +213,7 @@ impl Checker<'_> {
         let record = slot.record?;
         let place = Place::Page(wanted.page);
         self.counts.record_count += 1;
-        self.counts.record_len += record.encoded_len() as u64;
+        self.counts.record_len += self.shape.record_len(&record) as u64;
         let parameters = &self.meta.parameters;
         let hash = record_hash(&record, parameters.hash_seed);
         let (key_len, value_len) = match &record {
@@ -236,7 +237,7 @@ impl Checker<'_> {
         });
         self.expect(place, at_home);
         if !bucket::is_reachable(page.view(), slot.place, slot.tag, hash) {
-            let tag = bucket::tag(hash).into();
+            let tag = bucket::tag_in(page.view(), hash).into();
             self.find(place, Fault::new(Promise::RecordPlace, tag, slot.tag.into()));
         }
         let is_readable = match record {

@@ -7,6 +7,7 @@ use crate::page::bucket;
 use crate::page::edit::PageOf;
 use crate::page::meta::{META_SIZE, Meta};
 use crate::page::record::Record;
+use crate::page::shape::Shape;
 use crate::page::tests_support::Memory;
 use crate::page::{Frame, HEADER_SIZE, Kind, OwnedPage, put, put_u64, seal, word};
 use crate::table::check::tests::sample::Sample;
@@ -30,6 +31,7 @@ fn remade(sample: &Sample, page: u64, edit: impl FnOnce(&mut Vec<(u64, Vec<u8>)>
         kind,
         owner: owned.view().word(word::OWNER),
         bucket_count: owned.view().word(word::BUCKET_COUNT),
+        shape: Shape::of(owned.view()).unwrap(),
     };
     let mut memory = Memory::new(4096);
     let mut frame = memory.frame();

@@ -1,0 +1,463 @@
+//! Pages of fixed sizes: what `bucket` and `edit` do, for pages whose records have no header and no
+//! offset.
+//!
+//! ```text
+//! cell   0  2 filter     as in a general page
+//!        2  1 spill
+//!        3  1 zero
+//!        4 60 tags       30 of 16 bits: 0 never used, 1 dead, else bits 0–15 of the hash, at least 2
+//! ```
+//!
+//! A slot's record is in the place that `shape` computes for it. A record that is removed or
+//! replaced leaves a *dead* slot: its place may still be looked at, so it is not written again
+//! until the page is copied into another frame; there dead slots are empty ones.
+//!
+//! *A replaced record is not missed.* The new record goes to a slot of the same cell in the same
+//! word as the old one, or in a later word. In the same word both tags change by one store. In a
+//! later one the new tag is stored before the old one is cleared; a search (and a scan) loads the
+//! words of a cell in ascending order, so one that finds the old tag gone loads the new one after
+//! it was stored. Another cell would not do: a search may have loaded the home cell's header, with
+//! a `spill` that does not reach it, long ago. If there is no such slot the page is copied, and the
+//! record is overwritten in the copy: a reader looks at either page, and both have the key.
+//!
+//! One page. Knows nothing of layouts, of chains, of the log.
+
+use super::bucket::{Found, KeyMatch, SlotPlace, filter_bit, home_cell, spill_of, wrap};
+use super::cell::{DEAD, EMPTY};
+use super::edit::with_spill;
+use super::record::Record;
+use super::shape::Fixed;
+use super::view::{cell_count, live_len, record_count};
+use super::{Frame, LINE_SIZE, View, word};
+use crate::error::{Fault, Promise};
+
+/// The first slot of the word that a slot's tag is in: a word has four tags, the first of a cell
+/// two, behind the cell's header.
+fn word_start(slot: usize) -> usize {
+    ((slot + 2) / 4 * 4).saturating_sub(2)
+}
+
+/// The tag of a hash: 0 and 1 mean something else.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
+pub(super) fn tag(hash: u64) -> u16 {
+    (hash as u16).max(DEAD + 1)
+}
+
+/// Looks for a key.
+#[inline]
+pub(super) fn find<'a, K: KeyMatch>(
+    page: View<'a>,
+    fixed: &Fixed,
+    hash: u64,
+    key: &K,
+) -> Found<'a> {
+    let tag = tag(hash);
+    let home = home_cell(hash, fixed.cells);
+    let mut spill = 0;
+    let mut in_overflow = false;
+    let mut distance = 0;
+    loop {
+        let index = wrap(home + distance, fixed.cells);
+        let Some(cell) = page.tag_cell(index) else { break };
+        if distance == 0 {
+            spill = spill_of(cell.header());
+            in_overflow = cell.header() & filter_bit(hash) != 0;
+        }
+        let mut candidates = cell.matches(tag);
+        while candidates != 0 {
+            let slot = candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
+            let Some(record) = record(page, fixed, index, slot) else { continue };
+            if let Record::Inline { key: found, .. } = record
+                && key.matches_inline(found)
+            {
+                return Found::Record(SlotPlace { cell: index, lane: slot + 1 }, record);
+            }
+        }
+        if distance >= spill || distance + 1 >= fixed.cells {
+            break;
+        }
+        distance += 1;
+    }
+    if in_overflow { Found::PerhapsInOverflow } else { Found::Nowhere }
+}
+
+/// The record of a slot, dead ones included; `None` if it never had one.
+#[inline]
+pub(super) fn record<'a>(
+    page: View<'a>,
+    fixed: &Fixed,
+    cell: usize,
+    slot: usize,
+) -> Option<Record<'a>> {
+    let bytes = page.piece(cell, slot, fixed.place(cell, slot))?;
+    let (key, value) = bytes.split_at_checked(fixed.key_size)?;
+    Some(Record::Inline { key, value })
+}
+
+/// Checks what a checksum cannot prove, but for what all shapes have in common.
+pub(super) fn check_structure(page: View<'_>, fixed: &Fixed) -> Result<(), Fault> {
+    let cells = cell_count(page);
+    Fault::expect(Promise::CellCount, fixed.cells as u64, cells as u64)?;
+    let mut count = 0;
+    for index in 0..cells {
+        let Some(cell) = page.tag_cell(index) else { break };
+        for (slot, _) in cell.tags().filter(|&(_, tag)| tag != EMPTY) {
+            if slot >= fixed.slots_of(index) {
+                let end = fixed.place(index, slot).end as u64;
+                return Err(Fault::new(Promise::RecordBounds, page.len() as u64, end));
+            }
+        }
+        count += cell.live().count();
+    }
+    Fault::expect(Promise::Count, record_count(page) as u64, count as u64)?;
+    Fault::expect(Promise::Count, live_len(page) as u64, (count * fixed.record_size) as u64)
+}
+
+impl Frame<'_> {
+    /// Adds a record in place. `false` if every slot has had one.
+    pub(super) fn insert_fixed(&mut self, fixed: &Fixed, hash: u64, record: &Record<'_>) -> bool {
+        let home = home_cell(hash, fixed.cells);
+        let free = (0..fixed.cells).find_map(|distance| {
+            let cell = wrap(home + distance, fixed.cells);
+            Some((distance, self.empty_slot(fixed, cell, 0)?))
+        });
+        let Some((distance, slot)) = free else { return false };
+        let cell = wrap(home + distance, fixed.cells);
+        self.write_fixed(fixed, cell, slot, record);
+        if distance > 0 {
+            self.raise_spill(home, distance);
+        }
+        self.count_fixed(fixed, 1);
+        self.store_tag(cell, slot, tag(hash));
+        true
+    }
+
+    /// Puts another record of the same key beside a record, which is dead then. `false` if there is
+    /// no slot for it that no search can miss.
+    pub(super) fn replace_fixed(
+        &mut self,
+        fixed: &Fixed,
+        place: SlotPlace,
+        hash: u64,
+        record: &Record<'_>,
+    ) -> bool {
+        let old = place.lane - 1;
+        let Some(new) = self.empty_slot(fixed, place.cell, word_start(old)) else { return false };
+        self.write_fixed(fixed, place.cell, new, record);
+        if word_start(old) == word_start(new) {
+            self.store_tags(place.cell, &[(old, DEAD), (new, tag(hash))]);
+        } else {
+            self.store_tag(place.cell, new, tag(hash));
+            self.store_tag(place.cell, old, DEAD);
+        }
+        true
+    }
+
+    /// Removes a record by one atomic store.
+    pub(super) fn remove_fixed(&mut self, fixed: &Fixed, place: SlotPlace) {
+        self.count_fixed(fixed, -1);
+        self.store_tag(place.cell, place.lane - 1, DEAD);
+    }
+
+    /// Writes a record over another one. Nobody else may see the page yet.
+    pub(super) fn overwrite_fixed(
+        &mut self,
+        fixed: &Fixed,
+        place: SlotPlace,
+        hash: u64,
+        record: &Record<'_>,
+    ) {
+        self.store_tag(place.cell, place.lane - 1, EMPTY);
+        self.write_fixed(fixed, place.cell, place.lane - 1, record);
+        self.store_tag(place.cell, place.lane - 1, tag(hash));
+    }
+
+    /// Makes dead slots empty ones. Nobody else may see the page yet.
+    pub(super) fn forget_dead(&mut self) {
+        for index in 0..cell_count(self.view()) {
+            let cell = self.view().tag_cell(index);
+            let tags = cell.into_iter().flat_map(super::cell::TagCell::tags);
+            for (slot, _) in tags.filter(|&(_, tag)| tag == DEAD) {
+                self.store_tag(index, slot, EMPTY);
+            }
+        }
+    }
+
+    fn empty_slot(&self, fixed: &Fixed, cell: usize, from: usize) -> Option<usize> {
+        let empty = self.view().tag_cell(cell)?.matches(EMPTY) >> from << from;
+        let slot = empty.trailing_zeros() as usize;
+        (slot < fixed.slots_of(cell)).then_some(slot)
+    }
+
+    pub(super) fn write_fixed(
+        &mut self,
+        fixed: &Fixed,
+        cell: usize,
+        slot: usize,
+        record: &Record<'_>,
+    ) {
+        let &Record::Inline { key, value } = record else {
+            panic!("no record of a page of fixed sizes is large");
+        };
+        self.write_piece((cell, slot), fixed.place(cell, slot), (key, value));
+    }
+
+    fn count_fixed(&mut self, fixed: &Fixed, records: i64) {
+        let len = records * i64::try_from(fixed.record_size).expect("less than a page");
+        let heap = self.view().word(word::HEAP);
+        self.store_word(word::HEAP, heap.wrapping_add_signed(len << 32));
+        self.count_records(records);
+    }
+}
+
+/// Makes `frame`, which was just reset, a page of `records`; gives those that did not fit.
+#[expect(clippy::indexing_slicing, reason = "every cell is below the count of cells")]
+pub(super) fn fill<'r>(
+    frame: &mut Frame<'_>,
+    fixed: &Fixed,
+    records: &[(u64, Record<'r>)],
+) -> Vec<(u64, Record<'r>)> {
+    const LANES: usize = LINE_SIZE / 4;
+    let cells = fixed.cells;
+    let mut lanes = vec![0_u32; cells * LANES];
+    let mut used = vec![0; cells];
+    let mut count = 0;
+    let mut rest = Vec::new();
+    for (hash, record) in records {
+        let home = home_cell(*hash, cells);
+        let is_free = |distance: &usize| {
+            let cell = wrap(home + distance, cells);
+            used[cell] < fixed.slots_of(cell)
+        };
+        let Some(distance) = (0..cells).find(is_free).filter(|_| count < fixed.capacity) else {
+            rest.push((*hash, *record));
+            continue;
+        };
+        let cell = wrap(home + distance, cells);
+        let slot = used[cell];
+        used[cell] += 1;
+        frame.write_fixed(fixed, cell, slot, record);
+        lanes[cell * LANES + 1 + slot / 2] |= u32::from(tag(*hash)) << (16 * (slot % 2));
+        let header = &mut lanes[home * LANES];
+        *header = with_spill(*header, distance);
+        count += 1;
+    }
+    let live = (count * fixed.record_size) as u64;
+    frame.store_cells(&lanes, fixed.stated(), count as u64, live);
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    use super::tag as tag_of;
+    use super::*;
+    use crate::hash::hash;
+    use crate::page::HEADER_SIZE;
+    use crate::page::Kind;
+    use crate::page::bucket::{self, is_reachable, record_at, records};
+    use crate::page::edit::PageOf;
+    use crate::page::record::LargeRecord;
+    use crate::page::shape::Shape;
+    use crate::page::tests_support::{Memory, stores_of};
+
+    struct Exact<'k>(&'k [u8]);
+
+    impl KeyMatch for Exact<'_> {
+        type Error = Infallible;
+        fn matches_inline(&self, key: &[u8]) -> bool {
+            key == self.0
+        }
+        fn matches_large(&self, _: &LargeRecord) -> Result<bool, Infallible> {
+            Ok(false)
+        }
+    }
+
+    fn shape(page_size: usize, key: usize, value: usize) -> (Shape, Fixed) {
+        match Shape::new(page_size, Some(key), Some(value)) {
+            Shape::Fixed(fixed) => (Shape::Fixed(fixed), fixed),
+            Shape::General => panic!("these records have places"),
+        }
+    }
+
+    fn page_of(shape: Shape) -> PageOf {
+        PageOf { kind: Kind::Bucket, owner: 3, bucket_count: 10, shape }
+    }
+
+    fn look<'a>(page: View<'a>, fixed: &Fixed, key: &[u8]) -> Option<(SlotPlace, &'a [u8])> {
+        match find(page, fixed, hash(key, 0), &Exact(key)) {
+            Found::Record(place, Record::Inline { value, .. }) => Some((place, value)),
+            _ => None,
+        }
+    }
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *state >> 24
+    }
+
+    #[test]
+    fn a_page_is_a_small_map() {
+        let (mut rebuilt, mut overwritten, mut full) = (0, 0, 0);
+        for (page_size, value_size) in [(4096, 8), (4096, 0), (4096, 400), (65536, 8)] {
+            let (shape, fixed) = shape(page_size, 8, value_size);
+            let of = page_of(shape);
+            let (mut memory, mut other) = (Memory::new(page_size), Memory::new(page_size));
+            let mut frame = memory.frame();
+            assert!(of.fill(&mut frame, &[]).is_empty());
+            let mut model: HashMap<[u8; 8], Vec<u8>> = HashMap::new();
+            let mut state = 1;
+            for step in 0..if cfg!(miri) { 300 } else { 20_000 } {
+                let key = (random(&mut state) % (fixed.capacity as u64 * 5 / 4)).to_le_bytes();
+                let value = vec![step as u8; value_size];
+                let record = Record::Inline { key: &key, value: &value };
+                let h = hash(&key, 0);
+                let at = look(frame.view(), &fixed, &key).map(|(place, _)| place);
+                let is_removal = random(&mut state) % 16 < 3 + step / 8_192 * 5;
+                let mut remake = |frame: &mut Frame<'_>, without| {
+                    let hash_of = |record: &Record<'_>| match record {
+                        Record::Inline { key, .. } => hash(key, 0),
+                        Record::Large(_) => unreachable!(),
+                    };
+                    let mut new = other.frame();
+                    let with = Some((h, &record));
+                    assert!(of.remake(&mut new, frame.view(), without, with, hash_of));
+                    frame.copy_bytes_from(new.view());
+                };
+                match at {
+                    Some(at) if is_removal => {
+                        frame.remove(&shape, at);
+                        model.remove(&key);
+                    }
+                    None if is_removal => {}
+                    Some(at) => {
+                        if !frame.replace(&shape, at, h, &record) {
+                            remake(&mut frame, Some(at));
+                            overwritten += 1;
+                        }
+                        model.insert(key, value.clone());
+                    }
+                    None if frame.insert(&shape, h, &record) => {
+                        model.insert(key, value.clone());
+                    }
+                    None if bucket::has_room(frame.view(), &shape, fixed.record_size) => {
+                        remake(&mut frame, None);
+                        rebuilt += 1;
+                        model.insert(key, value.clone());
+                    }
+                    None => full += 1,
+                }
+                assert_eq!(record_count(frame.view()), model.len());
+                if step % 64 == 0 {
+                    bucket::check_structure(frame.view()).unwrap();
+                }
+            }
+            for (key, value) in &model {
+                let (place, found) = look(frame.view(), &fixed, key).unwrap();
+                assert_eq!(found, value);
+                let Some(Record::Inline { value: found, .. }) =
+                    record_at(frame.view(), &shape, place)
+                else {
+                    panic!("the record that was just found")
+                };
+                assert_eq!(found, value);
+            }
+            let mut seen = 0;
+            for found in records(frame.view()) {
+                let Ok((place, tag, Record::Inline { key, .. })) = found else { unreachable!() };
+                assert!(is_reachable(frame.view(), place, tag, hash(key, 0)));
+                seen += 1;
+            }
+            assert_eq!(seen, model.len());
+        }
+        assert!(cfg!(miri) || (rebuilt > 0 && overwritten > 0 && full > 0));
+    }
+
+    #[test]
+    fn a_page_takes_as_many_records_as_it_has_places() {
+        for (key, value) in [(8, 8), (4, 4), (16, 100), (1, 0), (900, 92)] {
+            let (shape, fixed) = shape(4096, key, value);
+            let keys: Vec<Vec<u8>> =
+                (0..2000_u64).map(|i| [i.to_le_bytes().repeat(key / 8 + 1)].concat()).collect();
+            let bytes = vec![7; value];
+            let all: Vec<(u64, Record<'_>)> = keys
+                .iter()
+                .map(|k| (hash(k, 1), Record::Inline { key: &k[..key], value: &bytes }))
+                .collect();
+            let mut memory = Memory::new(4096);
+            let mut frame = memory.frame();
+            let rest = page_of(shape).fill(&mut frame, &all);
+            assert_eq!(rest.len(), 2000 - fixed.capacity);
+            bucket::check_structure(frame.view()).unwrap();
+            bucket::check_shape(frame.view(), &shape).unwrap();
+            assert!(!frame.insert(&shape, 5, &all[0].1), "it is full");
+        }
+    }
+
+    /// A search loads the words of a cell one after another, in ascending order, while the writer
+    /// stores its words one after another. Every interleaving of a replacement is tried.
+    #[test]
+    fn a_key_that_is_replaced_is_never_missed() {
+        const WORDS: usize = LINE_SIZE / 8;
+        let (shape, fixed) = shape(4096, 8, 8);
+        let keys: Vec<[u8; 8]> = (0..180_u64).map(u64::to_le_bytes).collect();
+        let all: Vec<_> =
+            keys.iter().map(|key| (hash(key, 0), Record::Inline { key, value: key })).collect();
+        let (mut by_one_store, mut by_two) = (0, 0);
+        for (number, key) in keys.iter().enumerate() {
+            let mut memory = Memory::new(4096);
+            let mut frame = memory.frame();
+            page_of(shape).fill(&mut frame, &all);
+            // Empty slots before and behind the record: of every third other one.
+            for other in keys.iter().skip(number % 3).step_by(3).filter(|other| *other != key) {
+                let (place, _) = look(frame.view(), &fixed, other).unwrap();
+                frame.remove(&shape, place);
+            }
+            frame.forget_dead();
+            let (place, _) = look(frame.view(), &fixed, key).unwrap();
+            let first = (HEADER_SIZE + place.cell * LINE_SIZE) / 8;
+            let load = |frame: &Frame<'_>| -> [u64; WORDS] {
+                std::array::from_fn(|i| frame.view().word(first + i))
+            };
+            let mut states = vec![load(&frame)];
+            let h = hash(key, 0);
+            let (replaced, stores) = stores_of(|| {
+                frame.replace(&shape, place, h, &Record::Inline { key, value: b"replaced" })
+            });
+            assert!(replaced || stores.is_empty());
+            for (index, word) in stores {
+                let mut state = *states.last().unwrap();
+                state[index - first] = word;
+                states.push(state);
+            }
+            assert_eq!(states.last(), Some(&load(&frame)));
+            match states.len() {
+                1 => assert!(!replaced),
+                2 => by_one_store += 1,
+                _ => by_two += 1,
+            }
+            let finds = |cell: [u64; WORDS]| {
+                (0..fixed.slots_of(place.cell)).any(|slot| {
+                    let tag = cell[(slot + 2) / 4] >> (16 * ((slot + 2) % 4)) & 0xffff;
+                    let found = record(frame.view(), &fixed, place.cell, slot);
+                    let is_it =
+                        matches!(found, Some(Record::Inline { key: found, .. }) if found == key);
+                    tag == u64::from(tag_of(h)) && is_it
+                })
+            };
+            // Words below `one` were loaded in the first state, those below `two` in the second.
+            for (one, two) in (0..=WORDS).flat_map(|one| (one..=WORDS).map(move |two| (one, two))) {
+                let seen = std::array::from_fn(|i| {
+                    let state = usize::from(i >= one) + usize::from(i >= two);
+                    states[state.min(states.len() - 1)][i]
+                });
+                assert!(finds(seen), "{number}: missed where {one} and {two} words were loaded");
+            }
+        }
+        assert!(by_one_store > 0 && by_two > 0, "{by_one_store}, {by_two}");
+    }
+}
