@@ -9,10 +9,10 @@ use super::partition::Sizes;
 use crate::layout::{BUCKET_COUNT_MAX, Layout, RUN_BUCKETS};
 use crate::page::edit::suitable_cell_count;
 use crate::page::shape::Shape;
-use crate::page::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE};
+use crate::page::{HEADER_SIZE, LINE_SIZE};
 
 /// The share of the records that may stand in overflow by the layout that is chosen.
-const OVERFLOW_MAX: f64 = 0.04;
+const OVERFLOW_MAX: f64 = 0.045;
 
 /// What there is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -48,15 +48,10 @@ fn capacity(pages: &Pages, average: usize) -> f64 {
     if let Shape::Fixed(fixed) = pages.shape {
         return fixed.capacity as f64;
     }
-    let average = average.max(1);
-    let payload = pages.size - HEADER_SIZE;
+    // A page of which something is left over has the cells of an average one.
     let cells = suitable_cell_count(pages.size, 1, average);
-    // As pages are filled: cells of an average page, or fewer if that lets the records fit.
-    let fits = |records: &usize| {
-        let room = payload.saturating_sub(records * average) / LINE_SIZE;
-        room >= cells || room * CELL_SLOTS >= *records
-    };
-    (1..=payload / average).rev().find(fits).unwrap_or(1) as f64
+    let room = pages.size - HEADER_SIZE - cells * LINE_SIZE;
+    (room / average.max(1)).max(1) as f64
 }
 
 /// What a bucket of an average load has in overflow: records, and pages for each bucket.
@@ -118,8 +113,8 @@ pub(super) fn layout(amount: &Amount, pages: &Pages, fill: Option<u32>, pieces: 
 /// The load of an average bucket that takes the fewest pages.
 fn best_mean(spread: f64, capacity: f64) -> f64 {
     let mut best = (f64::MAX, capacity / 2.0);
-    for percent in 50..=120 {
-        let mean = capacity * f64::from(percent) / 100.0;
+    for per_mille in (500..=1200).step_by(2) {
+        let mean = capacity * f64::from(per_mille) / 1000.0;
         let (excess, pages) = overflow(mean, spread, capacity);
         let cost = (1.0 + pages) / mean;
         if excess <= mean * OVERFLOW_MAX && cost < best.0 {
@@ -132,7 +127,7 @@ fn best_mean(spread: f64, capacity: f64) -> f64 {
 /// Into how many pieces, a power of two, hash space is cut for an amount of `len` loaded bytes.
 pub(super) fn piece_bits(amount: &Amount, len: u64, page_size: usize, sizes: &Sizes) -> u32 {
     // At least so many buckets to a piece, so that a multiple of the pieces is near any count.
-    const BUCKETS_MIN: u64 = 1024;
+    const BUCKETS_MIN: u64 = 4096;
     let buckets = amount.len / (page_size as u64) + 1;
     let by_buckets = (buckets / BUCKETS_MIN).max(1).ilog2();
     let by_len = (len / sizes.piece_len_max.max(1) + 1).next_power_of_two().ilog2();
