@@ -32,7 +32,7 @@ fn key(n: u64) -> [u8; 16] {
 fn value(n: u64) -> [u8; 39] {
     let mut value = [0; 39];
     value[..8].copy_from_slice(&mix(n ^ 0x5555).to_le_bytes());
-    value[31..].copy_from_slice(&n.to_be_bytes());
+    value[31..].copy_from_slice(&n.to_le_bytes());
     value
 }
 

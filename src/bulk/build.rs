@@ -15,6 +15,10 @@ use crate::page::shape::{Shape, inline_len_max};
 use crate::page::{Kind, OwnedPage, word};
 use crate::table::VALUE_LEN_MAX;
 
+/// Buckets of a run.
+const RUN_LEN: usize = 16;
+const _: () = assert!(RUN_LEN as u64 == RUN_BUCKETS);
+
 /// Bytes of pages that are written at once.
 const WRITE_LEN: usize = 1 << 20;
 
@@ -107,7 +111,7 @@ impl<'b> Builder<'b> {
         resolver.clear();
         let buckets = self.output.layout.buckets_of_run(run);
         piece.fetch(index..index + usize::try_from(buckets.end - buckets.start).unwrap_or(0));
-        let mut ends = [0; RUN_BUCKETS as usize + 1];
+        let mut ends = [0; RUN_LEN + 1];
         for (i, end) in (0..buckets.end - buckets.start).zip(ends.iter_mut().skip(1)) {
             let place = index + usize::try_from(i).unwrap_or_default();
             *end = resolver.add_bucket(piece, piece.bucket(place));

@@ -168,8 +168,9 @@ impl Source {
             len_squares: self.input.len_squares,
         };
         let len = self.input_len + old.record_len;
-        let bits_of =
-            |amount: &Amount, len| plan::piece_bits(amount, len, self.pages.size, &self.sizes);
+        let bits_of = |amount: &Amount, left| {
+            plan::piece_bits(amount, (len, left), self.pages.size, &self.sizes)
+        };
         let bits = bits_of(&whole, len);
         let rough = plan::layout(&whole, &self.pages, self.fill, 1 << bits);
         let mut piece = Piece::default();

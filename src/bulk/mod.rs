@@ -409,10 +409,14 @@ impl BulkLoader {
         let Some(partitions) = partitions else { return Err(Error::Closed) };
         let (sizes, spilled_len) = (partitions.sizes, partitions.spilled_len());
         let (partitions, spill) = partitions.end()?;
+        let old = target.old.clone().filter(|_| !settings.replace);
+        let kept = old.as_ref().map(Index::counts).unwrap_or_default();
+        let sizes =
+            sizes.for_records(input.records + kept.record_count, input_len + kept.record_len);
         let source = Source {
             partitions: partitions.into_iter().map(Mutex::new).collect(),
             spill,
-            old: target.old.clone().filter(|_| !settings.replace),
+            old,
             sizes,
             merge: settings.merge,
             hash_seed: target.parameters.hash_seed,

@@ -35,6 +35,20 @@ impl Sizes {
     }
 }
 
+impl Sizes {
+    /// As it suits records of a number and of bytes together: what orders them takes memory too.
+    pub(super) fn for_records(self, records: u64, len: u64) -> Sizes {
+        const ORDER_LEN: u64 = 32;
+        if records == 0 {
+            return self;
+        }
+        let whole = u128::from(len) + u128::from(ORDER_LEN) * u128::from(records);
+        let piece_len_max = u128::from(self.piece_len_max) * u128::from(len) / whole.max(1);
+        let piece_len_max = u64::try_from(piece_len_max).unwrap_or(u64::MAX).max(1 << 14);
+        Sizes { piece_len_max, ..self }
+    }
+}
+
 /// A partition's records: the spilled ones first.
 #[derive(Debug, Default)]
 pub(super) struct Partition {

@@ -49,7 +49,6 @@ impl Piece {
 
     /// Puts fewer records in the place of those that are loaded.
     pub(super) fn replace(&mut self, other: Piece) {
-        self.spare.append(&mut self.segments);
         self.segments = other.segments;
         self.len = other.len;
         self.compacted_len = other.len;

@@ -124,14 +124,25 @@ fn best_mean(spread: f64, capacity: f64) -> f64 {
     best.1
 }
 
-/// Into how many pieces, a power of two, hash space is cut for an amount of `len` loaded bytes.
-pub(super) fn piece_bits(amount: &Amount, len: u64, page_size: usize, sizes: &Sizes) -> u32 {
-    // At least so many buckets to a piece, so that a multiple of the pieces is near any count.
+/// Into how many pieces, as a power of two, hash space is cut for an amount that is loaded as `len`
+/// bytes, or in the end as `left` if keys come more than once.
+pub(super) fn piece_bits(
+    amount: &Amount,
+    (len, left): (u64, u64),
+    page_size: usize,
+    sizes: &Sizes,
+) -> u32 {
+    // So many buckets to a piece that a multiple of the pieces is near any count; fewer, if the
+    // pieces would be too large to load at once.
     const BUCKETS_MIN: u64 = 4096;
+    const BUCKETS_MIN_IF_LARGE: u64 = 256;
     let buckets = amount.len / (page_size as u64) + 1;
-    let by_buckets = (buckets / BUCKETS_MIN).max(1).ilog2();
-    let by_len = (len / sizes.piece_len_max.max(1) + 1).next_power_of_two().ilog2();
-    by_buckets.min(sizes.partition_bits).max(by_len)
+    let bits = |pieces: u64| pieces.max(1).next_power_of_two().ilog2();
+    let below = |pieces: u64| pieces.max(1).ilog2();
+    let by_buckets = below(buckets / BUCKETS_MIN).min(sizes.partition_bits);
+    let of_len = |len: u64| bits(len / sizes.piece_len_max.max(1) + 1);
+    let by_len = of_len(len).min(below(buckets / BUCKETS_MIN_IF_LARGE));
+    by_buckets.max(by_len).max(of_len(left))
 }
 
 #[cfg(test)]
