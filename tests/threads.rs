@@ -174,7 +174,7 @@ impl Run<'_> {
                     for n in chunk {
                         match insert {
                             true => {
-                                batch.insert(self.fit(format!("ballast {n}")), self.value(7, n))
+                                batch.insert(self.fit(format!("ballast {n}")), self.value(7, *n))
                             }
                             false => batch.remove(self.fit(format!("ballast {n}"))),
                         };

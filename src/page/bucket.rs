@@ -243,6 +243,14 @@ pub(crate) fn check_structure(page: View<'_>) -> Result<(), Fault> {
     if cells == 0 || cells_end > page.len() {
         return Err(Fault::new(Promise::CellCount, page.len() as u64, cells_end as u64));
     }
+    match Shape::of(page) {
+        Some(Shape::General) => check_heap(page)?,
+        Some(Shape::Fixed(of)) => fixed::check_structure(page, &of)?,
+        None => {
+            let stated = page.word(word::HEAP) & 0xffff_ffff;
+            return Err(Fault::new(Promise::RecordSize, 0, stated));
+        }
+    }
     // A pointer on file is never one of the forms that mean a frame in memory or a checked page.
     if page.word(word::NEXT) >> 62 != 0 {
         return Err(Fault::new(Promise::PageRange, 0, page.word(word::NEXT)));
@@ -252,11 +260,7 @@ pub(crate) fn check_structure(page: View<'_>) -> Result<(), Fault> {
             return Err(Fault::new(Promise::Reserved, 0, header.into()));
         }
     }
-    match Shape::of(page) {
-        Some(Shape::General) => check_heap(page),
-        Some(Shape::Fixed(of)) => fixed::check_structure(page, &of),
-        None => Err(Fault::new(Promise::RecordSize, 0, page.word(word::HEAP) & 0xffff_ffff)),
-    }
+    Ok(())
 }
 
 /// The headers of all cells.

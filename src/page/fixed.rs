@@ -44,8 +44,8 @@ pub(super) fn tag(hash: u64) -> u16 {
     (hash as u16).max(DEAD + 1)
 }
 
-/// Looks for a key.
-#[inline]
+/// Looks for a key. Not inlined: that would make searches of general pages slower.
+#[inline(never)]
 pub(super) fn find<'a, K: KeyMatch>(
     page: View<'a>,
     fixed: &Fixed,

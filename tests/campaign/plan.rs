@@ -124,7 +124,7 @@ const FIXED_KEY: usize = 8;
 /// The key of a number: one in fifty is longer than fits a page, one in fifty empty or tiny.
 pub(crate) fn key_bytes(key: u16) -> Vec<u8> {
     if key >= FIXED {
-        return u64::from(key).to_be_bytes().to_vec();
+        return u64::from(key).to_le_bytes().to_vec();
     }
     match key % 50 {
         47 => format!("{key:0>width$}", width = 1100 + usize::from(key)).into_bytes(),

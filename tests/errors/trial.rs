@@ -166,7 +166,8 @@ impl Trial<'_> {
                 taken_back = run.take_back();
             }
             let change = Change::Insert { key: 9_000 + number as u16, len: 8, tag: 1 };
-            match run.apply(&Op::Batch(vec![change])) {
+            let commit = run.plan.setting.fit(Op::Batch(vec![change]));
+            match run.apply(&commit) {
                 Ok(()) => {}
                 Err(Trouble::Said(Error::Refused { .. })) => {
                     run.take_back();
@@ -248,7 +249,8 @@ impl Trial<'_> {
         }
         self.cut(run, now, &[shown], 4)?;
         let change = Change::Insert { key: 9_999, len: 60, tag: 1 };
-        run.apply(&Op::Batch(vec![change])).map_err(|e| format!("a commit after all: {e}"))?;
+        let commit = run.plan.setting.fit(Op::Batch(vec![change]));
+        run.apply(&commit).map_err(|e| format!("a commit after all: {e}"))?;
         let after = run.entries[run.entries.len() - 1].sum;
         let now = run.disk.call_count();
         run.kill();

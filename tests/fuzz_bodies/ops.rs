@@ -152,7 +152,8 @@ impl Run {
     }
 
     fn update(&mut self, key: &[u8], value: Vec<u8>) {
-        let is_kept = if self.sizes.fixed { value[0] % 3 > 0 } else { value.len() % 3 > 0 };
+        let drawn = if self.sizes.fixed { value[0].into() } else { value.len() };
+        let is_kept = !drawn.is_multiple_of(3);
         let new = is_kept.then_some(value);
         let expected = self.model.get(key).cloned();
         let there = self.index().update(key, |old| {

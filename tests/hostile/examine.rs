@@ -168,8 +168,8 @@ fn storm(index: &Index, keys: &[Vec<u8>]) {
     note(index.checkpoint().is_err());
     // As much with the sizes of a table of fixed ones.
     for n in 0..1_500_u64 {
-        note(index.insert((n * 3).to_be_bytes(), [6; 8]).is_err());
-        note(index.remove((n * 2).to_be_bytes()).is_err());
+        note(index.insert((n * 3).to_le_bytes(), [6; 8]).is_err());
+        note(index.remove((n * 2).to_le_bytes()).is_err());
     }
     for n in 0..1_500 {
         note(index.insert(key(n + 1_000_000), [1; 90]).is_err());

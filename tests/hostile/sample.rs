@@ -68,8 +68,8 @@ impl Sample {
         let index = options(&disk).key_size(Some(8)).value_size(Some(8)).open(PATH).unwrap();
         let mut keys = Vec::new();
         for n in 0_u64.. {
-            keys.push(n.to_be_bytes().to_vec());
-            index.insert(n.to_be_bytes(), n.to_le_bytes()).unwrap();
+            keys.push(n.to_le_bytes().to_vec());
+            index.insert(n.to_le_bytes(), n.to_le_bytes()).unwrap();
             let stats = index.stats().unwrap();
             if n > 3_000 && stats.overflow_page_count > 1 && stats.next_bucket_count == 0 {
                 break;
