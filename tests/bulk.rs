@@ -2,12 +2,7 @@
 //! merges; an index that was there; panics; locks; what a crash leaves.
 //!
 //! `SPLITPOINT_RECORDS` changes how many records the large load has.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test: whatever goes wrong must end it"
-)]
+#![expect(clippy::unwrap_used, reason = "a test: whatever goes wrong must end it")]
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -374,8 +369,8 @@ fn a_failure_of_any_call_is_an_error_and_leaves_the_old_file() {
     let kinds = disk.call_kinds();
     let faults = [Fault::InputOutput, Fault::StorageFull, Fault::ShortWrite, Fault::FailedSync];
     let (mut failed, mut renamed) = (0, 0);
-    for call in before..kinds.len() {
-        for fault in faults.into_iter().filter(|fault| fault.concerns(kinds[call])) {
+    for (call, kind) in kinds.iter().enumerate().skip(before) {
+        for fault in faults.into_iter().filter(|fault| fault.concerns(*kind)) {
             for plan in [FaultPlan::once(fault, call), FaultPlan::from(fault, call)] {
                 let disk = old_disk();
                 disk.fail(plan);

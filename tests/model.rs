@@ -293,7 +293,7 @@ impl Run {
             loader = loader.replace().unwrap();
             self.model.clear();
         }
-        let merging = self.rng.below(2) == 0;
+        let merging = self.rng.below(2) == 0 && self.sizes.is_none();
         if merging {
             loader = loader.merge_with(|old, new| old.extend_from_slice(new)).unwrap();
         }

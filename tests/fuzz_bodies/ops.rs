@@ -246,19 +246,19 @@ impl Run {
             loader = loader.replace().expect("replace");
             self.model.clear();
         }
-        let merging = bytes.below(2) == 1;
+        let merging = bytes.below(2) == 1 && !self.sizes.fixed;
         if merging {
             let append = |old: &mut Vec<u8>, new: &[u8]| old.extend_from_slice(new);
             loader = loader.merge_with(append).expect("merge_with");
         }
         for _ in 0..bytes.below(64) {
-            let key = key(bytes, self.page_size);
+            let key = key(bytes, self.sizes);
             if bytes.below(3) == 0 {
                 loader.remove(&key).expect("remove");
                 self.model.remove(&key);
                 continue;
             }
-            let value = value(bytes, self.page_size);
+            let value = value(bytes, self.sizes);
             loader.insert(&key, &value).expect("insert");
             match self.model.get_mut(&key).filter(|_| merging) {
                 Some(old) => old.extend_from_slice(&value),
