@@ -104,6 +104,7 @@ impl Setting {
             Op::Update { key: number, tag } => Op::Update { key: key(number), tag },
             Op::Batch(changes) => Op::Batch(fit_all(changes)),
             Op::Later(changes) => Op::Later(fit_all(changes)),
+            Op::Bulk(changes) => Op::Bulk(fit_all(changes)),
             other => other,
         }
     }
