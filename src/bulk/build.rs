@@ -110,7 +110,6 @@ impl<'b> Builder<'b> {
     ) -> Result<()> {
         resolver.clear();
         let buckets = self.output.layout.buckets_of_run(run);
-        piece.fetch(index..index + usize::try_from(buckets.end - buckets.start).unwrap_or(0));
         let mut ends = [0; RUN_LEN + 1];
         for (i, end) in (0..buckets.end - buckets.start).zip(ends.iter_mut().skip(1)) {
             let place = index + usize::try_from(i).unwrap_or_default();

@@ -143,13 +143,9 @@ impl Piece {
         self.ordered.get(start..end(index)).unwrap_or_default()
     }
 
-    /// Lets the records of these buckets come to the processor's cache together: they lie anywhere
-    /// in the piece, and fetched one after another each would be waited for.
-    pub(super) fn fetch(&self, buckets: std::ops::Range<usize>) {
-        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
-        let Some(last) = buckets.end.checked_sub(1) else { return };
-        let start = buckets.start.checked_sub(1).map_or(0, end);
-        let entries = self.ordered.get(start..end(last)).unwrap_or_default();
+    /// Lets the records come to the processor's cache together: they lie anywhere in the piece, and
+    /// fetched one after another each would be waited for.
+    fn fetch(&self, entries: &[Entry]) {
         let byte = |entry: &Entry| {
             let segment = self.segments.get(entry.segment as usize);
             segment.and_then(|s| s.get(entry.offset as usize)).copied().unwrap_or_default()
@@ -207,12 +203,17 @@ impl Resolver {
     /// Adds the items of a bucket; how many there are now.
     #[expect(clippy::indexing_slicing, reason = "masked, and items are counted from 1")]
     pub(super) fn add_bucket(&mut self, piece: &Piece, entries: &[Entry]) -> usize {
+        /// Records that are fetched together.
+        const FETCHED: usize = 128;
         let size = (2 * entries.len()).next_power_of_two().max(64);
         self.table.clear();
         self.table.resize(size, 0);
         let first = self.items.len();
         let mut has_removed = false;
-        for entry in entries {
+        for (i, entry) in entries.iter().enumerate() {
+            if i % FETCHED == 0 {
+                piece.fetch(entries.get(i..entries.len().min(i + FETCHED)).unwrap_or_default());
+            }
             // The bits that chose the bucket are equal for all; these are not.
             let mut slot = usize::try_from(entry.hash & 0xffff_ffff).unwrap_or_default();
             let found = loop {
