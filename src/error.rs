@@ -121,6 +121,28 @@ pub enum Error {
         /// The index's value size, in bytes.
         expected: u64,
     },
+    /// A buffer of [`Index::get_many_into`](crate::Index::get_many_into) does not fit its keys.
+    #[error("`{buffer}` has {len} places and should have {expected}: one row for each key")]
+    RowBuffer {
+        /// Which of the two.
+        buffer: &'static str,
+        /// Its length: of `rows` in bytes, of `found` in keys.
+        len: u64,
+        /// The length that it should have.
+        expected: u64,
+    },
+    /// A value does not fit the rows of [`Index::get_many_into`](crate::Index::get_many_into).
+    #[error(
+        "the value of the key at {row} has {len} bytes, its row {expected}; look that key up by itself, or ask for rows of the values' length"
+    )]
+    RowSize {
+        /// The key's place among the keys.
+        row: usize,
+        /// The value's length in bytes.
+        len: u64,
+        /// The length of a row in bytes.
+        expected: u64,
+    },
     /// A cursor that this index did not make.
     #[error("the scan cursor was made by an index with another hash seed")]
     ForeignCursor,
@@ -168,6 +190,7 @@ fn next_step(error: &io::Error) -> &'static str {
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::InvalidInput
         | io::ErrorKind::InvalidFilename => "give the path of a regular file",
+        io::ErrorKind::Unsupported => "open it without asking for that",
         io::ErrorKind::OutOfMemory => "close other programs, or read without a map",
         _ => "if it happens again, look at the system's messages about the disk",
     }

@@ -60,12 +60,13 @@ pub mod mutant;
 mod mutant;
 mod page;
 mod pager;
+pub mod salvage;
 mod storage;
 mod table;
 
 pub use bulk::{BulkLoader, BulkPhase, BulkProgress};
 pub use error::{Corruption, Error, Place, Promise, Result};
-pub use pager::{Access, Verify};
+pub use pager::{Access, Residence, Verify};
 pub use table::check::{CheckReport, Finding, Severity};
 
 #[cfg(feature = "simulation")]
@@ -86,7 +87,9 @@ pub mod simulation {
         CallKind, Choice, CrashImages, Fate, Fault, FaultPlan, Image, Rng, SimulatedDisk, Volume,
     };
 }
-pub use index::{Batch, Cursor, Durability, Index, Iter, Options, Stats, Value};
+pub use index::{
+    Batch, Cursor, Difference, Durability, HotBackup, Index, Iter, Options, Stats, Value,
+};
 pub use log::Lsn;
 
 #[cfg(doctest)]

@@ -1,5 +1,5 @@
-//! Switches that each break one rule of the crash protocol, so that the crash campaigns can be
-//! tested: a campaign that does not notice a mutant is not good enough.
+//! Switches that each break one rule of the crash protocol, or of what readers rely on, so that the
+//! campaigns can be tested: a campaign that does not notice a mutant is not good enough.
 //!
 //! Without the feature `mutants` every question is answered with a constant `false`. With it the
 //! answer is the thread's own, so that tests may run beside one another. Knows nothing of what the
@@ -46,10 +46,18 @@ pub enum Mutant {
     StepBackWithoutLog,
     /// Recovery gives out pages that only an undurable meta page calls free (C4).
     FreeByUndurableMeta,
+    /// Frames are given out again while readers may still look at them.
+    FramesRecycledEarly,
+    /// A reader that misses its key does not ask whether a record moved meanwhile.
+    MissNotDoubted,
 }
 
 impl Mutant {
-    /// All of them.
+    /// Those that break what readers beside writers rely on: for a test with threads.
+    #[cfg(feature = "mutants")]
+    pub const OF_THREADS: [Mutant; 2] = [Mutant::FramesRecycledEarly, Mutant::MissNotDoubted];
+
+    /// All that break the crash protocol.
     #[cfg(any(test, feature = "mutants"))]
     pub const ALL: [Mutant; 18] = [
         Mutant::AcknowledgeBeforeSync,

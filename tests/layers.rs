@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["pager"],
     &["table"],
     &["index", "inspect", "bulk"],
+    &["salvage"],
     &["fuzzing"],
 ];
 

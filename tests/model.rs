@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use splitpoint::simulation::{Rng, SimulatedDisk};
-use splitpoint::{Access, Batch, Durability, Index, Options, Verify};
+use splitpoint::{Access, Batch, Durability, Error, Index, Options, Residence, Verify};
 
 const SEEDS: u64 = 20;
 const OPERATIONS: u64 = 1_000_000;
@@ -148,7 +148,8 @@ impl Run {
                 230..250 => self.exchange(),
                 250..255 => self.set_metadata(),
                 255..400 => self.get(),
-                400..410 => self.get_many(),
+                400..406 => self.get_many(),
+                406..410 => self.get_many_into(),
                 draw => {
                     let removals = [150, 300, 450][tide];
                     if draw < 410 + removals { self.remove() } else { self.insert() }
@@ -193,6 +194,44 @@ impl Run {
         for (key, value) in keys.iter().zip(self.index.get_many(&keys).unwrap()) {
             assert_eq!(value.as_deref(), model.get(key).map(Vec::as_slice));
         }
+    }
+
+    fn get_many_into(&mut self) {
+        let keys: Vec<Vec<u8>> = (0..self.rng.below(100)).map(|_| self.key()).collect();
+        // Rows of the length that one of the values has: those of another length are an error.
+        let mut lens = keys.iter().filter_map(|key| self.model.get(key).map(Vec::len));
+        let row_len = lens.next_back().unwrap_or(7);
+        let fits = |key: &Vec<u8>| self.model.get(key).is_none_or(|v| v.len() == row_len);
+        let mut rows = vec![0xee; keys.len() * row_len];
+        let mut found = vec![self.rng.below(2) == 0; keys.len()];
+        let result = self.index.get_many_into(&keys, row_len, &mut rows, &mut found);
+        match keys.iter().position(|key| !fits(key)) {
+            Some(first) => {
+                assert!(matches!(result, Err(Error::RowSize { row, .. }) if row == first));
+                let keys: Vec<Vec<u8>> = keys.iter().filter(|key| fits(key)).cloned().collect();
+                rows.truncate(keys.len() * row_len);
+                found.truncate(keys.len());
+                let count = self.index.get_many_into(&keys, row_len, &mut rows, &mut found);
+                self.check_rows(&keys, row_len, (&rows, &found), count.unwrap());
+            }
+            None => self.check_rows(&keys, row_len, (&rows, &found), result.unwrap()),
+        }
+    }
+
+    fn check_rows(
+        &self,
+        keys: &[Vec<u8>],
+        row_len: usize,
+        (rows, found): (&[u8], &[bool]),
+        count: usize,
+    ) {
+        let zeros = vec![0; row_len];
+        for (i, key) in keys.iter().enumerate() {
+            let value = self.model.get(key);
+            assert_eq!(found[i], value.is_some());
+            assert_eq!(rows[i * row_len..][..row_len], **value.unwrap_or(&zeros), "{key:?}");
+        }
+        assert_eq!(count, found.iter().filter(|found| **found).count());
     }
 
     fn update(&mut self) {
@@ -315,6 +354,30 @@ impl Run {
         self.verify(&self.index);
     }
 
+    /// What an inspector sees of the file while nobody has it open.
+    fn look(&self) {
+        let inspector = splitpoint::fuzzing::inspector(&self.disk, "/model").unwrap();
+        let stat = inspector.stat(|_, _| ()).unwrap();
+        assert!(stat.check.is_sound(), "{}", stat.check);
+        let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+        assert_eq!((sum, stat.file_len), (stat.file_len, inspector.file_len()));
+        let inside: u64 = stat.contents.iter().map(|share| share.bytes).sum();
+        let of_pages = ["bucket_pages", "overflow_pages", "value_pages"];
+        assert_eq!(inside, of_pages.into_iter().map(|name| stat.bytes(name)).sum::<u64>());
+        let report = inspector.check(|_, _| ()).unwrap();
+        assert!(report.is_sound(), "{report}");
+        if !stat.is_clean {
+            return;
+        }
+        assert_eq!(stat.record_count, self.model.len() as u64);
+        let absent = [b"not there".to_vec()];
+        for key in self.model.keys().take(50).chain(&absent) {
+            let report = inspector.key(key).unwrap();
+            let found = report.field("result").unwrap().to_string();
+            assert_eq!(found == "found", self.model.contains_key(key), "{report}");
+        }
+    }
+
     fn reopen(&mut self) {
         match self.rng.below(4) {
             // Closed clean, dropped, or killed between two calls.
@@ -329,8 +392,20 @@ impl Run {
         let other = SimulatedDisk::new(0);
         let placeholder = Options::new().storage(&other).manual().open("/none").unwrap();
         drop(std::mem::replace(&mut self.index, placeholder));
+        self.look();
         if self.rng.below(3) == 0 {
-            let reader = self.options.clone().read_only(true).open("/model").unwrap();
+            let mut options = self.options.clone().read_only(true);
+            if self.rng.below(2) == 0 {
+                // A copy in huge pages, or pages fetched ahead: the same answers.
+                let residence = [Residence::HugePages, Residence::Prefetched][self.rng.below(2)];
+                options = options.access(Access::Mapped).residence(residence);
+            }
+            let reader = match options.open("/model") {
+                Err(Error::Io { action: "copy to huge pages", .. }) => {
+                    self.options.clone().read_only(true).open("/model").unwrap()
+                }
+                opened => opened.unwrap(),
+            };
             self.verify(&reader);
             reader.close().unwrap();
         }

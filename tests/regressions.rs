@@ -198,3 +198,41 @@ fn a_commit_beside_close_is_whole_or_refused() {
         index.close().unwrap();
     }
 }
+
+/// A write of a value page that failed, or a new segment of the log that could not be begun, left
+/// the handle half refusing: the log took no commit any more, but calls that append nothing went
+/// through. Every call that writes is refused after the first failure (C6).
+#[test]
+fn after_any_failed_write_every_call_that_writes_is_refused() {
+    let prepare = |disk: &SimulatedDisk| {
+        let index = new(disk);
+        index.insert("key", "value").unwrap();
+        index
+    };
+    type Work = fn(&Index) -> Result<(), Error>;
+    let works: [Work; 2] =
+        [|index| index.insert("large", vec![1; 300_000]).map(drop), Index::checkpoint];
+    let mut failed = 0;
+    for work in works {
+        let disk = SimulatedDisk::new(1);
+        let index = prepare(&disk);
+        let from = disk.call_count();
+        work(&index).unwrap();
+        let kinds = disk.call_kinds();
+        for (call, kind) in kinds.iter().enumerate().skip(from) {
+            if !matches!(kind, CallKind::Write | CallKind::SetLen | CallKind::SyncData) {
+                continue;
+            }
+            let disk = SimulatedDisk::new(1);
+            let index = prepare(&disk);
+            disk.fail(FaultPlan::once(Fault::InputOutput, call));
+            // What only tidies up may fail unheard.
+            if work(&index).is_err() {
+                failed += 1;
+                let after = index.remove("absent");
+                assert!(matches!(after, Err(Error::Refused { .. })), "{kind:?} {call}: {after:?}");
+            }
+        }
+    }
+    assert!(failed > 10, "{failed} calls failed");
+}

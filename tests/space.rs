@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use splitpoint::inspect::Inspector;
 use splitpoint::{Batch, Durability, Index, Options};
 
 const BATCH: u64 = 1_000;
@@ -158,8 +159,14 @@ fn verify_these(index: &Index, numbers: &[u64], is_there: &impl Fn(u64) -> bool)
     assert_eq!(seen, numbers.len());
 }
 
-/// Allocated bytes of all files in the folder, and how many files.
+/// Allocated bytes of all files in the folder, and how many files; what the bytes are for adds up.
 fn on_disk(folder: &Path) -> (u64, usize) {
+    let path = folder.join("records");
+    let stat = Inspector::open(&path).unwrap().stat(|_, _| ()).unwrap();
+    let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+    assert_eq!(sum, path.metadata().unwrap().len());
+    assert!(stat.check.is_sound(), "{}", stat.check);
+    println!("space: {}", stat.advice());
     let files: Vec<u64> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512)

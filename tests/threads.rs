@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use splitpoint::simulation::Rng;
-use splitpoint::{Access, Batch, Durability, Index, Options, Verify};
+use splitpoint::{Access, Batch, Durability, Error, Index, Options, Verify};
 
 const WRITERS: usize = 3;
 const READERS: usize = 3;
@@ -146,6 +146,10 @@ impl Run<'_> {
                 found.unwrap();
                 continue;
             }
+            if rng.below(4) == 0 {
+                self.gathers(writer, n, &mut seen[writer][n]);
+                continue;
+            }
             let least = before(n);
             let found = self.index.get(self.key(writer, n)).unwrap();
             check(n, least, found.as_deref());
@@ -162,6 +166,32 @@ impl Run<'_> {
         }
         assert!(held.iter().all(|(copy, value)| **copy == **value));
         count
+    }
+
+    /// Reads one key into many rows. Its length changes with its counter: a row that does not fit
+    /// was changed meanwhile.
+    fn gathers(&self, writer: usize, n: usize, seen: &mut u64) {
+        let acknowledged = self.acknowledged.0[writer][n].load(Ordering::SeqCst);
+        let least = acknowledged.max(*seen);
+        let mut keys = vec![key(writer, n); 40];
+        keys.push(b"absent".to_vec());
+        let row_len = value(least, n).len();
+        let (mut rows, mut found) = (vec![0xee; keys.len() * row_len], vec![false; keys.len()]);
+        match self.index.get_many_into(&keys, row_len, &mut rows, &mut found) {
+            Err(Error::RowSize { row, len, expected }) => {
+                assert!(row < 40 && len != expected && expected == row_len as u64);
+            }
+            result => {
+                assert_eq!(result.unwrap(), 40);
+                assert!(found[..40].iter().all(|found| *found) && !found[40]);
+                for row in rows.chunks(row_len).take(40) {
+                    let counter = counter_of(row);
+                    assert!(counter >= least, "key {n} of {writer}: {counter} after {least}");
+                    *seen = counter.max(*seen);
+                }
+                assert!(rows[40 * row_len..].iter().all(|byte| *byte == 0));
+            }
+        }
     }
 
     /// Grows and shrinks the table beside the writers, and scans it.

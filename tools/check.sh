@@ -12,8 +12,11 @@ step cargo clippy
 cargo clippy --all-targets -- -D warnings
 cargo clippy -p splitpoint -- -D warnings
 cargo clippy --all-targets --features splitpoint/mutants -- -D warnings
+cargo clippy -p splitpoint-torture --all-targets -- -D warnings
 step cargo test
 cargo test --release
+step a report in a real browser
+bash tools/cli/report_screenshot.sh
 step cargo doc
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps -p splitpoint --all-features
 for target in x86_64-pc-windows-gnu aarch64-apple-darwin; do

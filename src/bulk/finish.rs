@@ -79,7 +79,7 @@ impl Source {
         let (first, end) = compact.range();
         let mut place = Some(first);
         while let Some(at) = place.filter(|at| end.is_none_or(|end| *at < end)) {
-            let (entries, next) = bucket_from(old.shared_parts(), at)?;
+            let (entries, next) = bucket_from(old.shared_parts(), at, None)?;
             for (hash, key, value) in entries {
                 if end.is_none_or(|end| hash < end) {
                     let record = Incoming { key: &key, value: Some(&value) };

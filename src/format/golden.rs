@@ -12,7 +12,7 @@ use crate::hash::hash;
 use crate::layout::Layout;
 use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn};
 use crate::page::meta::{FileParameters, LogPosition, Meta};
-use crate::pager::{self, Access, Opened, PageRun, Progress, Reading, Verify};
+use crate::pager::{self, Access, Opened, PageRun, Progress, Reading, Residence, Verify};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{OpenMode, Storage, StorageFile};
 use crate::table::operation::Operation;
@@ -59,7 +59,12 @@ fn file_of(bytes: &[u8]) -> Arc<dyn StorageFile> {
 fn open(file: &Arc<dyn StorageFile>, access: Access) -> Result<Opened> {
     let path = Path::new(PATH);
     let pages = pager::read_meta(&**file, path)?;
-    let reading = Reading { access, verify: Verify::OnFirstTouch, read_only: false };
+    let reading = Reading {
+        access,
+        verify: Verify::OnFirstTouch,
+        read_only: false,
+        residence: Residence::Mapped,
+    };
     pager::open(file.clone(), path, pages, reading)
 }
 
@@ -158,7 +163,7 @@ fn check_contents(table: &Table, sweeping: bool) {
     let mut all = BTreeMap::new();
     let mut next = Some(0);
     while let Some(first) = next {
-        let (entries, after) = scan::bucket_from(shared, first).unwrap();
+        let (entries, after) = scan::bucket_from(shared, first, None).unwrap();
         all.extend(entries.into_iter().map(|(_, key, value)| (key, value)));
         next = after;
     }
@@ -289,7 +294,7 @@ fn golden_file_of_fixed_sizes_is_what_the_code_writes_and_reads() {
         let expected = (key != b"nuts").then_some(value);
         assert_eq!(get::get(shared, &pin, key).unwrap().as_deref(), expected, "{key:?}");
     }
-    let (entries, _) = scan::bucket_from(shared, 0).unwrap();
+    let (entries, _) = scan::bucket_from(shared, 0, None).unwrap();
     assert_eq!(entries.len(), 4);
 }
 
@@ -334,7 +339,7 @@ fn pages_not_reached_are_free() {
 fn use_all(bytes: &[u8], verify: Verify, access: Access) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let file = file_of(bytes);
     let pages = pager::read_meta(&*file, Path::new(PATH))?;
-    let reading = Reading { access, verify, read_only: false };
+    let reading = Reading { access, verify, read_only: false, residence: Residence::Mapped };
     let opened = pager::open(file, Path::new(PATH), pages, reading)?;
     let mut table = Table::new(opened.pager);
     let mut found = BTreeMap::new();
@@ -351,7 +356,7 @@ fn use_all(bytes: &[u8], verify: Verify, access: Access) -> Result<BTreeMap<Vec<
         }
         let mut next = Some(0);
         while let Some(first) = next {
-            next = match scan::bucket_from(shared, first) {
+            next = match scan::bucket_from(shared, first, None) {
                 Ok((_, after)) => after,
                 Err(error) => {
                     failed = Some(error);

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::inspect::Inspector;
+use crate::salvage::{Salvage, SalvageReport};
 use crate::storage::simulated::SimulatedDisk;
 use crate::storage::{OpenMode, Storage};
 
@@ -25,6 +26,14 @@ use crate::storage::{OpenMode, Storage};
 /// As [`Inspector::open`].
 pub fn inspector(disk: &SimulatedDisk, path: impl AsRef<Path>) -> Result<Inspector> {
     Inspector::open_on(Arc::new(disk.clone()), path.as_ref())
+}
+
+/// Salvages a file on a simulated disk.
+///
+/// # Errors
+/// As [`Salvage::run`].
+pub fn salvage(disk: &SimulatedDisk, damaged: &str, new: &str) -> Result<SalvageReport> {
+    Salvage::new().on(Arc::new(disk.clone())).run(damaged, new)
 }
 
 /// Makes a file of these bytes.

@@ -13,6 +13,8 @@ use crate::page::edit::fits;
 use crate::page::meta::{self, META_SIZE, META_SLOTS, Meta};
 use crate::page::record::{LargeRecord, Record};
 use crate::page::shape::Shape;
+use crate::page::trace::trace;
+use crate::page::usage::usage;
 use crate::page::{OwnedPage, array, cell_count, put_u32, record_count, seal};
 use crate::storage::memory::MemoryStorage;
 
@@ -78,6 +80,7 @@ fn cells(page: &OwnedPage) {
     if bucket::check_structure(view).is_err() {
         return;
     }
+    assert_eq!(usage(view).sum(), META_SIZE, "every byte is for something");
     let records = records.expect("a page with sound structure has records only");
     assert_eq!((records.len(), slots), (record_count(view), slots));
     let shape = Shape::of(view).expect("a page with sound structure has a shape");
@@ -91,6 +94,8 @@ fn cells(page: &OwnedPage) {
         if bucket::is_reachable(view, place, tag, hash) {
             let Ok(found) = bucket::find(view, &shape, cell_count(view), hash, &Key(key));
             assert!(matches!(found, Found::Record(..)), "a record that is reachable is found");
+            let Ok(traced) = trace(view, hash, &Key(key));
+            assert!(traced.found().is_some(), "and the way to it is shown");
         }
         let _ = bucket::admits_overflow(view, hash);
         let bytes = record.with_parts(|parts| parts.concat());

@@ -16,7 +16,7 @@ use crate::storage::{LockKind, OpenMode, Storage, StorageFile};
 const COPY_PAGES: u64 = 256;
 
 /// A backup that was interrupted is made anew; a file that is anything else is nobody's to remove.
-fn remove_leftover(storage: &dyn Storage, partial: &Path) -> Result<()> {
+pub(super) fn remove_leftover(storage: &dyn Storage, partial: &Path) -> Result<()> {
     let file = match storage.open(partial, OpenMode::ReadWrite) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         opened => opened.map_err(|e| Error::io("open", partial, e))?,

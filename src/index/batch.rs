@@ -89,7 +89,16 @@ impl Batch {
         self.bytes.clear();
     }
 
-    pub(super) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+    /// Adds an operation as the log has it.
+    pub(crate) fn push(&mut self, operation: Operation<'_>) {
+        match operation {
+            Operation::Insert { key, value } => self.insert(key, value),
+            Operation::Remove { key } => self.remove(key),
+            Operation::SetMetadata { metadata } => self.set_metadata(metadata),
+        };
+    }
+
+    pub(crate) fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         self.changes.iter().map(|change| {
             let Change { kind, start, key_len, value_len } = *change;
             let bytes = |from: usize, len| self.bytes.get(from..from + len).unwrap_or_default();

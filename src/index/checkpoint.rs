@@ -29,6 +29,7 @@ const COMPACTION_PASSES: usize = 16;
 impl Inner {
     /// A whole checkpoint. Nothing happens if nothing has changed.
     pub(super) fn run_checkpoint(&self) -> Result<()> {
+        self.shared.check_process()?;
         let mut job = self.job();
         // One that was begun step by step is finished first.
         while self.step_job(&mut job)? {}
@@ -75,7 +76,10 @@ impl Inner {
         }
         writer.ensure_log()?;
         let log = match (&mut writer.log, clean) {
-            (Some(log), false) => position_of(log.rotate()?),
+            (Some(log), false) => {
+                let rotated = log.rotate();
+                position_of(writer.or_refuse(rotated)?)
+            }
             _ => after_close(writer),
         };
         let Some(persisted) = writer.persisted.take() else { return Ok(false) };
@@ -138,6 +142,7 @@ impl Inner {
 
     /// Checkpoints until the file is hardly longer than its live pages.
     pub(super) fn checkpoint_and_compact(&self, clean: bool) -> Result<()> {
+        self.shared.check_process()?;
         self.settle()?;
         self.run_checkpoint()?;
         let mut page_count = u64::MAX;

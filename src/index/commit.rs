@@ -42,6 +42,7 @@ impl Inner {
 
     /// Waits until a commit is durable and applied, syncing it if nobody else does.
     pub(super) fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        self.shared.check_process()?;
         loop {
             let mut group = self.group();
             if group.durable >= lsn {

@@ -52,7 +52,8 @@ impl FromStr for Cursor {
 /// All records of an index, in the order of their keys' hashes.
 ///
 /// A key that is there from the beginning to the end of the scan is yielded exactly once; one that
-/// comes or goes meanwhile, perhaps. Nobody waits for a scan. After an error it ends.
+/// comes or goes meanwhile, perhaps. Nobody waits for a scan. After an error it ends, unless
+/// [`Iter::skip_damaged`] was called.
 pub struct Iter<'a> {
     index: &'a Index,
     entries: std::vec::IntoIter<Entry>,
@@ -61,6 +62,8 @@ pub struct Iter<'a> {
     /// The hash of the next record not yet yielded.
     place: Option<u64>,
     failed: bool,
+    /// What was damaged in the last bucket, if damage does not end the scan.
+    damage: Option<Vec<Error>>,
 }
 
 impl<'a> Iter<'a> {
@@ -71,7 +74,23 @@ impl<'a> Iter<'a> {
             Some(_) => return Err(Error::ForeignCursor),
         };
         let entries = Vec::new().into_iter();
-        Ok(Iter { index, entries, next: first, place: first, failed: false })
+        Ok(Iter { index, entries, next: first, place: first, failed: false, damage: None })
+    }
+
+    /// The same scan, which goes on after damage: an [`Error::Corruption`] is yielded for each page
+    /// or record that cannot be read, then what is left. A damaged overflow page comes up once for
+    /// each bucket that it belongs to.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = splitpoint::Index::open(folder.path().join("file"))?;
+    /// let (sound, damaged): (Vec<_>, Vec<_>) =
+    ///     index.iter()?.skip_damaged().partition(Result::is_ok);
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn skip_damaged(mut self) -> Iter<'a> {
+        self.damage = Some(Vec::new());
+        self
     }
 
     /// Where to go on: a scan from this cursor yields what this one has not yet yielded. Records
@@ -91,6 +110,9 @@ impl Iterator for Iter<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
+            if let Some(error) = self.damage.as_mut().and_then(Vec::pop) {
+                return Some(Err(error));
+            }
             if let Some((_, key, value)) = self.entries.next() {
                 return Some(Ok((key, value)));
             }
@@ -98,7 +120,7 @@ impl Iterator for Iter<'_> {
                 return None;
             }
             let first = self.next?;
-            let bucket = bucket_from(self.index.shared(), first);
+            let bucket = bucket_from(self.index.shared(), first, self.damage.as_mut());
             match bucket {
                 Ok((entries, next)) => {
                     self.entries = entries.into_iter();

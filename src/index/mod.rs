@@ -6,9 +6,12 @@ mod backup;
 mod batch;
 mod checkpoint;
 mod commit;
+mod diff;
+mod hot;
 mod iter;
 pub(crate) mod open;
 mod options;
+mod rows;
 mod stats;
 mod value;
 mod write;
@@ -20,7 +23,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 pub use batch::Batch;
+pub use diff::Difference;
+pub use hot::HotBackup;
 pub use iter::{Cursor, Iter};
+pub(crate) use open::{partial_name, sync_folder};
 pub use options::{Durability, Options};
 pub use stats::Stats;
 pub use value::Value;
@@ -43,6 +49,10 @@ type SharedRequests = (Mutex<Requests>, Condvar);
 /// A handle; clones share the open file, and all methods take `&self`, from any thread. Readers
 /// take no lock and never wait for a writer. Writers take turns. When the last handle is dropped
 /// the index is closed as by [`Index::close`], but errors go unheard: call `close`.
+///
+/// The child of a `fork` must not use a handle of its parent: what it reads may be out of date, and
+/// nothing that it writes gets into the file; its syncs are [`Error::Refused`]. Dropping the handle
+/// there does no harm.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -150,6 +160,9 @@ impl Inner {
         if self.is_updating() {
             return Err(Error::Reentrant);
         }
+        // The threads that would be waited for, and the lock that would be given back, are those of
+        // the process that opened it.
+        self.shared.check_process()?;
         if !self.shared.close() {
             return Err(Error::Closed);
         }
@@ -240,7 +253,11 @@ impl Index {
     /// # Errors
     /// As [`Index::get`], for any of the keys.
     pub fn get_many(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Option<Value<'_>>>> {
-        value::prefetch_many(self.shared(), keys, |key| self.get(key))
+        self.check_keys(keys)?;
+        let found = value::keep_many(self.shared(), keys)?;
+        let hits = found.iter().flatten().count() as u64;
+        self.inner().counters.note_gets(hits, found.len() as u64 - hits);
+        Ok(found)
     }
 
     /// Calls `found` with the place in `keys` and the value of each key, in the keys' order. Copies
@@ -253,12 +270,9 @@ impl Index {
         keys: &[impl AsRef<[u8]>],
         mut found: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
-        self.check_open()?;
-        for key in keys {
-            crate::table::check_key(self.shared(), key.as_ref())?;
-        }
+        self.check_keys(keys)?;
         let (mut hits, mut misses) = (0, 0);
-        let result = value::find_many(self.shared(), keys, |i, value| {
+        let result = value::find_many(self.shared(), keys, 0, |i, value| {
             match value {
                 Some(_) => hits += 1,
                 None => misses += 1,
@@ -268,6 +282,11 @@ impl Index {
         });
         self.inner().counters.note_gets(hits, misses);
         result
+    }
+
+    fn check_keys(&self, keys: &[impl AsRef<[u8]>]) -> Result<()> {
+        self.check_open()?;
+        keys.iter().try_for_each(|key| crate::table::check_key(self.shared(), key.as_ref()))
     }
 
     /// How many records there are, in the state that readers see.

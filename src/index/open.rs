@@ -37,8 +37,12 @@ pub(crate) fn open_held(
 ) -> Result<Index> {
     let pages = pager::read_meta(&*file, &path)?;
     check_options(&options, &pages.newest.parameters, &path)?;
-    let reading =
-        Reading { access: options.access, verify: options.verify, read_only: options.read_only };
+    let reading = Reading {
+        access: options.access,
+        verify: options.verify,
+        read_only: options.read_only,
+        residence: options.residence,
+    };
     let needs_redo = !pages.newest.clean;
     let files = LogFiles {
         storage: options.storage.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Index, open};
 use crate::bulk::BulkLoader;
 use crate::error::{Error, Result};
-use crate::pager::{Access, Verify};
+use crate::pager::{Access, Residence, Verify};
 use crate::storage::{Storage, disk::DiskStorage};
 
 /// When a commit is acknowledged.
@@ -49,6 +49,7 @@ pub struct Options {
     pub(super) durability: Durability,
     pub(super) verify: Verify,
     pub(super) access: Access,
+    pub(super) residence: Residence,
     pub(super) log_budget: u64,
     pub(super) memory_budget: u64,
     pub(super) hash_seed: Option<u64>,
@@ -77,6 +78,7 @@ impl Options {
             durability: Durability::default(),
             verify: Verify::default(),
             access: Access::default(),
+            residence: Residence::default(),
             log_budget: 256 << 20,
             memory_budget: 256 << 20,
             hash_seed: None,
@@ -153,6 +155,14 @@ impl Options {
         self
     }
 
+    /// Where the pages of the file are while it is open. Default [`Residence::Mapped`]. The others
+    /// go with [`Access::Mapped`] only, and [`Residence::HugePages`] only with a handle that is
+    /// opened for reading; opening fails where the system gives no huge pages.
+    pub fn residence(mut self, residence: Residence) -> Options {
+        self.residence = residence;
+        self
+    }
+
     /// Bytes that the log may grow to between two checkpoints, at least 1 MiB. A larger log means
     /// fewer checkpoints, so fewer bytes written, and a longer recovery: that reads the log, never
     /// the table. Default 256 MiB, some two million changes of 100 bytes. One commit may be larger.
@@ -179,6 +189,12 @@ impl Options {
     /// Default: not at all.
     pub fn wait_for_lock(mut self, patience: Duration) -> Options {
         self.wait_for_lock = patience;
+        self
+    }
+
+    /// Puts the index there, without threads of its own: what they do runs in the calls that need it.
+    pub(crate) fn on(mut self, storage: Arc<dyn Storage>) -> Options {
+        (self.storage, self.manual) = (storage, true);
         self
     }
 
@@ -291,6 +307,12 @@ impl Options {
         }
         if self.read_only && self.create_new {
             return invalid("create_new", "a file that is only read cannot be created");
+        }
+        if self.residence != Residence::Mapped && self.access != Access::Mapped {
+            return invalid("residence", "goes with `Access::Mapped` only");
+        }
+        if self.residence == Residence::HugePages && !self.read_only {
+            return invalid("residence", "huge pages are for a handle with `read_only(true)`");
         }
         Ok(())
     }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::Result;
-use crate::pager::{Held, Pin, PinnedBytes, Shared, ValueBytes};
+use crate::pager::{Held, PinnedBytes, Shared, ValueBytes};
 use crate::table::get::{Hit, get};
+use crate::table::many::get_many;
 
 /// A value, where it stands: in the map of the file or in a page in memory. It is copied only
 /// where the index reads without a map ([`Access::Pread`](crate::Access::Pread)).
@@ -92,58 +93,36 @@ fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
     }
 }
 
-/// Keys whose pages are on their way to the cache together.
-const GROUP: usize = 32;
-
-/// Looks many keys up under one pin, in waves that hide the latency of memory: hashes and
-/// directory entries of a group, then their pages, then the records.
+/// Looks many keys up under one pin. `value_len` is how much of each value is going to be read, as
+/// far as that is known.
 pub(super) fn find_many(
     shared: &Shared,
     keys: &[impl AsRef<[u8]>],
+    value_len: usize,
     mut found: impl FnMut(usize, Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
     let pin = shared.epoch.pin();
     shared.check_open()?;
-    let mut hashes = [0; GROUP];
-    for (group, keys) in keys.chunks(GROUP).enumerate() {
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = crate::hash::hash(key.as_ref(), shared.parameters.hash_seed);
-        }
-        prefetch(shared, &pin, hashes.get(..keys.len()).unwrap_or_default());
-        for (i, (key, &hash)) in keys.iter().zip(&hashes).enumerate() {
-            let hit = crate::table::get::get_hashed(shared, &pin, key.as_ref(), hash)?;
-            found(group * GROUP + i, hit.as_deref())?;
-        }
-    }
-    Ok(())
+    get_many(shared, &pin, keys, value_len, |i, hit| found(i, hit.as_deref()))
 }
 
-/// Looks keys up one by one after letting the pages of a group come to the cache.
-pub(super) fn prefetch_many<'k, K: AsRef<[u8]>, T>(
-    shared: &Shared,
-    keys: &'k [K],
-    mut look: impl FnMut(&'k K) -> Result<T>,
-) -> Result<Vec<T>> {
-    let mut found = Vec::with_capacity(keys.len());
-    let mut hashes = [0; GROUP];
-    for keys in keys.chunks(GROUP) {
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = crate::hash::hash(key.as_ref(), shared.parameters.hash_seed);
-        }
-        let pin = shared.epoch.pin();
-        prefetch(shared, &pin, hashes.get(..keys.len()).unwrap_or_default());
-        for key in keys {
-            found.push(look(key)?);
-        }
-    }
-    Ok(found)
-}
-
-fn prefetch(shared: &Shared, pin: &Pin<'_>, hashes: &[u64]) {
-    let state = shared.state.load(pin);
-    for &hash in hashes {
-        let (side, _) = state.side_of(hash);
-        let word = side.load(crate::pager::Which::Buckets, side.layout.bucket_of(hash));
-        shared.prefetch(pin, word, hash);
-    }
+/// Looks many keys up and keeps the values pinned.
+pub(super) fn keep_many<'a>(
+    shared: &'a Shared,
+    keys: &[impl AsRef<[u8]>],
+) -> Result<Vec<Option<Value<'a>>>> {
+    let mut values = Vec::with_capacity(keys.len());
+    shared.epoch.hold_all(|pin, keep| {
+        shared.check_open()?;
+        get_many(shared, pin, keys, 0, |_, hit| {
+            values.push(hit.map(|hit| Value {
+                bytes: match held(hit) {
+                    Held::Pinned(bytes) => Bytes::Pinned(keep.keep(bytes)),
+                    Held::Owned(bytes) => Bytes::Copied(bytes),
+                },
+            }));
+            Ok(())
+        })
+    })?;
+    Ok(values)
 }

@@ -67,6 +67,7 @@ impl Inner {
 
     /// Waits for a checkpoint, or runs it.
     fn relieve(&self) -> Result<()> {
+        self.shared.check_process()?;
         if self.manual || self.lacks_threads.load(Ordering::Relaxed) {
             return self.run_checkpoint();
         }

@@ -116,6 +116,7 @@ impl Writer {
         if self.log.is_some() {
             return Ok(());
         }
+        self.table.shared().check_process()?;
         let Some(persisted) = &mut self.persisted else { return Ok(()) };
         let start = LogStart {
             epoch: new_epoch(&self.files, persisted.log().epoch_counter)?,
@@ -228,7 +229,9 @@ impl Writer {
             return Err(Error::Closed);
         };
         let payload_len: usize = operations.iter().map(|operation| operation.len()).sum();
-        log.reserve(payload_len as u64)?;
+        let reserved = log.reserve(payload_len as u64);
+        self.or_refuse(reserved)?;
+        let Some(log) = &mut self.log else { return Err(Error::Closed) };
         let lsn = match operations {
             [operation] => {
                 let (key, value) = operation.key_and_value();
@@ -243,6 +246,15 @@ impl Writer {
             }
         }
         Ok(lsn)
+    }
+
+    /// Passes on what the log answered. If it takes no commits any more, nobody writes any more.
+    pub(super) fn or_refuse<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| {
+            if self.log.as_ref().is_some_and(|log| log.check().is_err()) {
+                self.table.shared().refuse(error);
+            }
+        })
     }
 
     fn forget(&mut self, steps: &[Step]) {

@@ -1,45 +1,21 @@
-//! Buckets and keys: the way from the meta page through the directory to a page and its overflow,
-//! as a lookup takes it, and what it meets.
+//! Buckets and chains: the way from the meta page through the directory to a page and its
+//! overflow, and what stands on the way.
 
 use std::collections::BTreeSet;
 
 use super::Inspector;
 use super::page::{next_of, pointer_text};
-use super::report::{Report, escape, escape_start};
+use super::report::Report;
 use crate::error::{Error, Fault, Place, Promise, Result};
-use crate::hash::hash;
 use crate::layout::Layout;
-use crate::page::bucket::{self, Found, KeyMatch, find};
 use crate::page::meta::{Meta, SideMeta, first_page};
 use crate::page::pointer::Pointer;
-use crate::page::record::{LargeRecord, Record};
-use crate::page::shape::Shape;
-use crate::page::{Identity, Kind, OwnedPage, View, array, check_identity};
+use crate::page::{Identity, Kind, OwnedPage, array, check_identity};
 
 /// A page that a walk came to.
-struct Reached {
-    number: u64,
-    page: OwnedPage,
-}
-
-/// Compares keys for [`find`], reading those of large records.
-struct Wanted<'k> {
-    inspector: &'k Inspector,
-    key: &'k [u8],
-}
-
-impl KeyMatch for Wanted<'_> {
-    type Error = std::convert::Infallible;
-
-    fn matches_inline(&self, key: &[u8]) -> bool {
-        key == self.key
-    }
-
-    fn matches_large(&self, large: &LargeRecord) -> std::result::Result<bool, Self::Error> {
-        let offset = u64::from(large.page) * self.inspector.page_size as u64;
-        Ok(usize::from(large.key_len) == self.key.len()
-            && self.inspector.read_up_to(offset, self.key.len()) == self.key)
-    }
+pub(super) struct Reached {
+    pub(super) number: u64,
+    pub(super) page: OwnedPage,
 }
 
 impl Inspector {
@@ -50,6 +26,10 @@ impl Inspector {
     /// That no meta page can be used, or that no layout has that many buckets
     /// ([`Error::InvalidOption`]).
     pub fn bucket(&self, bucket: u64) -> Result<Report> {
+        self.report(|inspector| inspector.bucket_now(bucket))
+    }
+
+    fn bucket_now(&self, bucket: u64) -> Result<Report> {
         let meta = self.usable_meta()?;
         let mut report = Report::new(format!("bucket {bucket}"));
         for (name, side) in [("current", Some(&meta.current)), ("next", meta.next.as_ref())] {
@@ -77,108 +57,44 @@ impl Inspector {
         Ok(report)
     }
 
-    fn append(&self, report: &mut Report, reached: &Reached) {
-        let mut part = Report::new(format!("page {}", reached.number));
-        self.describe(&mut part, reached.number, &reached.page);
-        report.children.push(part);
-    }
-
-    /// The way of a lookup: hash, layout, bucket, directory, the slots with the key's tag in its
-    /// page and in overflow, and what a lookup would answer. Changes that are only in the log are
-    /// not seen.
+    /// The overflow chain of a run, in each layout that has so many runs.
     ///
     /// # Errors
-    /// That no meta page can be used.
-    pub fn key(&self, key: &[u8]) -> Result<Report> {
+    /// As [`Inspector::bucket`].
+    pub fn overflow(&self, run: u64) -> Result<Report> {
+        self.report(|inspector| inspector.overflow_now(run))
+    }
+
+    fn overflow_now(&self, run: u64) -> Result<Report> {
         let meta = self.usable_meta()?;
-        let hash = hash(key, meta.parameters.hash_seed);
-        let (name, side) = match &meta.next {
-            Some(next) if hash < meta.splitpoint => ("next", next),
-            _ => ("current", &meta.current),
-        };
-        let bucket = side.layout.bucket_of(hash);
-        let mut report = Report::new(format!("key {}", escape_start(key)));
-        report.bits("hash", hash);
-        report.bits("splitpoint", meta.splitpoint);
-        report.text("layout", name);
-        report.number("bucket_count", side.layout.bucket_count);
-        report.number("bucket", bucket);
-        report.number("run", Layout::run_of(bucket));
-        report.bits("tag", bucket::tag_of(&meta.parameters.shape(), hash).into());
-        if !meta.clean {
-            report.text("log", "not read; there may be later changes in it");
+        let mut report = Report::new(format!("overflow of run {run}"));
+        for (name, side) in [("current", Some(&meta.current)), ("next", meta.next.as_ref())] {
+            let Some(side) = side.filter(|side| run < side.layout.run_count()) else { continue };
+            let mut part = Report::new(format!("in the {name} layout"));
+            let buckets = side.layout.buckets_of_run(run);
+            part.text("buckets", format!("{} to {}", buckets.start, buckets.end - 1));
+            let chain = self.chain(&mut part, meta, side, run);
+            part.number("page_count", chain.len() as u64);
+            chain.iter().for_each(|reached| self.append(&mut part, reached));
+            report.children.push(part);
         }
-        let mut page_count = 0;
-        let mut answer = None;
-        let mut in_overflow = false;
-        if let Some(reached) = self.bucket_page(&mut report, meta, side, bucket) {
-            page_count += 1;
-            let admits = bucket::admits_overflow(reached.page.view(), hash);
-            answer = self.look(&mut report, &reached, hash, key);
-            in_overflow = answer.is_none() && admits;
-            let part = report.children.last_mut();
-            part.into_iter().for_each(|part| {
-                part.text("overflow_filter", if admits { "admits it" } else { "denies it" });
-            });
-        }
-        if in_overflow {
-            for reached in self.chain(&mut report, meta, side, Layout::run_of(bucket)) {
-                page_count += 1;
-                answer = self.look(&mut report, &reached, hash, key);
-                if answer.is_some() {
-                    break;
-                }
-            }
-        }
-        report.number("pages_read", page_count);
-        match answer {
-            Some(value) => {
-                report.text("result", "found");
-                report.text("value", value);
-            }
-            None => report.text("result", "absent"),
+        if report.children.is_empty() {
+            let count = meta.current.layout.run_count();
+            let reason = format!("run {run} is not below the run count, {count}");
+            return Err(Error::InvalidOption { option: "overflow", reason });
         }
         Ok(report)
     }
 
-    /// Searches one page; adds what it met. The value in words, if the key is there.
-    fn look(
-        &self,
-        report: &mut Report,
-        reached: &Reached,
-        hash: u64,
-        key: &[u8],
-    ) -> Option<String> {
-        let view = reached.page.view();
-        let cells = crate::page::cell_count(view);
+    fn append(&self, report: &mut Report, reached: &Reached) {
         let mut part = Report::new(format!("page {}", reached.number));
-        part.number("cell_count", cells as u64);
-        let place = Place::Page(reached.number);
-        let is_sound = part.expect(place, self.check_shape(view))
-            && part.expect(place, bucket::check_structure(view));
-        let mut answer = None;
-        if let (true, Some(shape)) = (is_sound, Shape::of(view)) {
-            part.number("home_cell", bucket::home_cell(hash, cells) as u64);
-            add_candidates(&mut part, view, hash);
-            let Ok(found) = find(view, &shape, cells, hash, &Wanted { inspector: self, key });
-            if let Found::Record(at, record) = found {
-                part.number("cell", at.cell as u64);
-                part.number("slot", at.lane as u64);
-                match record {
-                    Record::Inline { value, .. } => answer = Some(escape_start(value)),
-                    Record::Large(large) => {
-                        self.describe_large(&mut part, &large);
-                        answer = Some(format!("{} bytes in value pages", large.value_len));
-                    }
-                }
-            }
-        }
+        part.page = Some(reached.number);
+        self.describe(&mut part, reached.number, &reached.page);
         report.children.push(part);
-        answer
     }
 
     /// The page of a bucket, by way of the directory; what is wrong on the way is added.
-    fn bucket_page(
+    pub(super) fn bucket_page(
         &self,
         report: &mut Report,
         meta: &Meta,
@@ -215,7 +131,7 @@ impl Inspector {
     }
 
     /// The word of an array, from the root down.
-    fn entry(
+    pub(super) fn entry(
         &self,
         report: &mut Report,
         meta: &Meta,
@@ -258,6 +174,7 @@ impl Inspector {
             let at = usize::try_from(index % node_span / span).unwrap_or_default();
             pointer = array::words(page.bytes()).nth(at).unwrap_or_default();
             let mut part = Report::new(format!("page {number}"));
+            part.page = Some(number);
             part.number("level", level.into());
             part.number("word", at as u64);
             part.text("pointer", pointer_text(pointer));
@@ -267,7 +184,7 @@ impl Inspector {
     }
 
     /// Where a pointer leads, if that is a page that the file has.
-    fn target(&self, report: &mut Report, pointer: u64) -> Option<(u64, u32)> {
+    pub(super) fn target(&self, report: &mut Report, pointer: u64) -> Option<(u64, u32)> {
         let limit = self.page_limit();
         match Pointer::decode(pointer) {
             Pointer::Unchecked { page, checksum }
@@ -282,7 +199,7 @@ impl Inspector {
         }
     }
 
-    fn reach(
+    pub(super) fn reach(
         &self,
         report: &mut Report,
         meta: &Meta,
@@ -308,20 +225,5 @@ impl Inspector {
             report.expect(place, check_identity(page.bytes(), checksum, is));
         }
         Some(Reached { number, page })
-    }
-}
-
-/// The slots that bear a hash's tag, with their keys.
-fn add_candidates(report: &mut Report, view: View<'_>, hash: u64) {
-    for slot in bucket::slots(view).filter(|slot| slot.tag == bucket::tag_in(view, hash)) {
-        let name = format!("candidate in cell {}, slot {}", slot.place.cell, slot.place.lane);
-        let mut part = Report::new(name);
-        part.number("offset", slot.offset as u64);
-        match slot.record {
-            Some(Record::Inline { key, .. }) => part.text("key", format!("\"{}\"", escape(key))),
-            Some(Record::Large(large)) => part.bits("hash", large.hash),
-            None => part.text("key", "outside the page"),
-        }
-        report.children.push(part);
     }
 }

@@ -3,13 +3,15 @@
 use super::report::{Report, Value, escape};
 use super::{Field, Inspector};
 use crate::error::{Fault, Place, Promise, Result};
-use crate::log::{LogFiles, survey};
-use crate::page::meta::{MAGIC, METADATA_LEN_MAX, Meta, VERSION, check_whole, has_magic, version};
+use crate::log::survey;
+use crate::page::meta::{
+    MAGIC, META_SIZE, METADATA_LEN_MAX, Meta, VERSION, check_whole, has_magic, version,
+};
 use crate::page::{get_u32, get_u64};
 
 /// The fields of four and eight bytes, as the table at the head of `page::meta` has them; `true`
 /// for those that are shown as bits.
-const FIELDS: [(&str, usize, usize, bool); 29] = [
+pub(super) const FIELDS: [(&str, usize, usize, bool); 29] = [
     ("checksum", 16, 4, true),
     ("version", 20, 4, false),
     ("generation", 40, 8, false),
@@ -70,6 +72,10 @@ impl Inspector {
     /// # Errors
     /// None today.
     pub fn meta(&self) -> Result<Report> {
+        self.report(|inspector| Ok(inspector.meta_now()))
+    }
+
+    fn meta_now(&self) -> Report {
         let mut report = Report::new(format!("meta pages of {}", self.path.display()));
         report.number("file_len", self.file_len);
         match &self.meta {
@@ -85,12 +91,13 @@ impl Inspector {
         for slot in 0..self.slots.len() {
             report.children.push(self.slot(slot));
         }
-        report.children.extend(self.meta.as_ref().map(|meta| self.log(meta)));
-        Ok(report)
+        report.children.extend(self.meta.as_ref().map(|meta| self.log_in_folder(meta)));
+        report
     }
 
     pub(super) fn slot(&self, slot: usize) -> Report {
         let mut report = Report::new(format!("slot {slot}"));
+        report.page = Some((slot * META_SIZE / self.page_size) as u64);
         let bytes = self.slots.get(slot).map(Vec::as_slice).unwrap_or_default();
         let generation = self.meta.as_ref().map(|meta| meta.generation);
         if bytes.iter().all(|&byte| byte == 0) {
@@ -124,7 +131,7 @@ impl Inspector {
     }
 
     /// The log that the newest meta page asks for, and what lies in the folder.
-    fn log(&self, meta: &Meta) -> Report {
+    fn log_in_folder(&self, meta: &Meta) -> Report {
         let mut report = Report::new("log");
         let state = if meta.clean {
             "not needed: the file was closed clean"
@@ -133,9 +140,7 @@ impl Inspector {
              last checkpoint are in the log only"
         };
         report.text("state", state);
-        let path = self.storage.canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let storage = self.storage.clone();
-        let files = LogFiles { storage, path, file_id: meta.parameters.file_id };
+        let files = self.log_files(meta);
         let epoch =
             crate::log::Epoch { counter: meta.log.epoch_counter, random: meta.log.epoch_random };
         match survey(&files, epoch) {

@@ -2,36 +2,55 @@
 //!
 //! Reads with positioned reads only, takes no lock, never writes (R2, R9), and needs nothing to be
 //! sound: what can be decoded is, and each broken promise is stated beside it (R8). So it works on
-//! a damaged file, and on one that another process has open; of that it shows the last checkpoint
-//! that it found when it was opened, and if the writer has moved on since, pages may seem damaged
-//! that are not: open it again. The log is not read; [`Inspector::meta`] says if there should be
-//! one.
+//! a damaged file, and on one that another process has open.
+//!
+//! Of an open file it shows the last checkpoint that it finds. Its pages stay as they are until the
+//! writer has written the next one; so a look that met a broken promise is taken again if there is
+//! a newer checkpoint by then. If that happens again and again, it says that the writer is too fast
+//! ([`Report::is_overtaken`], [`CheckReport::is_overtaken`]) and claims no damage.
+//!
+//! Changes that are only in the log are not seen but by [`Inspector::log`], and by
+//! [`Inspector::check`], which proves the log too.
 //!
 //! ```no_run
 //! let inspector = splitpoint::inspect::Inspector::open("users.idx")?;
 //! println!("{}", inspector.meta()?);
 //! println!("{}", inspector.key(b"user:17")?);
+//! println!("{}", inspector.stat(|_, _| ())?.advice());
 //! # Ok::<(), splitpoint::Error>(())
 //! ```
 
 mod buckets;
+mod check;
+mod expected;
+mod explain;
+mod hex;
+mod log;
 mod meta;
 mod page;
 mod report;
+mod stat;
 #[cfg(test)]
 mod tests;
+mod trees;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use crate::page::spans::{Part, Span};
+pub use hex::HexView;
 pub use report::{Field, Report, Value, escape};
+pub use stat::{FileStat, Histogram, Row, Share};
 
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta, VERSION};
 use crate::page::{OwnedPage, get_u32, page_checksum};
 use crate::storage::disk::DiskStorage;
 use crate::storage::{OpenMode, Storage, StorageFile};
-use crate::table::check::{CheckReport, check};
+
+/// How often a look is taken again while a writer moves on.
+const LOOKS_MAX: usize = 5;
 
 /// A file that is looked into.
 #[derive(Debug)]
@@ -59,6 +78,14 @@ impl Inspector {
 
     pub(crate) fn open_on(storage: Arc<dyn Storage>, path: &Path) -> Result<Inspector> {
         let file = storage.open(path, OpenMode::Read).map_err(|e| Error::io("open", path, e))?;
+        Inspector::of_file(storage, file, path)
+    }
+
+    fn of_file(
+        storage: Arc<dyn Storage>,
+        file: Arc<dyn StorageFile>,
+        path: &Path,
+    ) -> Result<Inspector> {
         let file_len = file.len().map_err(|e| Error::io("read", path, e))?;
         let path = path.to_owned();
         let mut inspector = Inspector {
@@ -70,9 +97,7 @@ impl Inspector {
             meta: None,
             page_size: crate::page::PAGE_SIZE_MIN,
         };
-        inspector.slots = (0..META_SLOTS)
-            .map(|slot| inspector.read_up_to((slot * META_SIZE) as u64, META_SIZE))
-            .collect();
+        inspector.slots = inspector.read_slots();
         let any_magic = inspector.slots.iter().any(|slot| crate::page::meta::has_magic(slot));
         inspector.meta = meta::choose(&inspector.slots);
         if let Some(meta) = &inspector.meta {
@@ -84,6 +109,56 @@ impl Inspector {
             return Err(Error::NotAnIndex { path, reason: reason.into() });
         }
         Ok(inspector)
+    }
+
+    /// The four slots. Beside a writer one may be read while it is written: it is read again.
+    fn read_slots(&self) -> Vec<Vec<u8>> {
+        const ATTEMPTS: usize = 3;
+        let read = |slot: usize| self.read_up_to((slot * META_SIZE) as u64, META_SIZE);
+        let whole = |slot: usize| {
+            let mut tries = (0..ATTEMPTS).map(|_| read(slot));
+            let whole = tries.find(|bytes| crate::page::meta::check_whole(bytes).is_ok());
+            whole.unwrap_or_else(|| read(slot))
+        };
+        (0..META_SLOTS).map(whole).collect()
+    }
+
+    /// Takes a look, and takes it again on what is there by then, as long as it is not sound and a
+    /// writer has moved on meanwhile; `true` if it was so to the last.
+    fn steadily<T>(
+        &self,
+        is_sound: impl Fn(&T) -> bool,
+        mut look: impl FnMut(&Inspector) -> Result<T>,
+    ) -> Result<(T, bool)> {
+        let mut seen = look(self)?;
+        let mut newest = self.generation();
+        for _ in 0..LOOKS_MAX {
+            if is_sound(&seen) {
+                return Ok((seen, false));
+            }
+            let again = Inspector::of_file(self.storage.clone(), self.file.clone(), &self.path)?;
+            if again.generation() == newest {
+                return Ok((seen, false));
+            }
+            newest = again.generation();
+            seen = look(&again)?;
+        }
+        let is_overtaken = !is_sound(&seen);
+        Ok((seen, is_overtaken))
+    }
+
+    /// As [`Inspector::steadily`], of a report.
+    fn report(&self, look: impl FnMut(&Inspector) -> Result<Report>) -> Result<Report> {
+        let (mut report, is_overtaken) = self.steadily(Report::is_sound, look)?;
+        if is_overtaken {
+            report.forget_findings();
+            report.is_overtaken = true;
+        }
+        Ok(report)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.meta.as_ref().map(|meta| meta.generation)
     }
 
     /// Whether one of the first pages proves itself, though no meta page does.
@@ -110,16 +185,6 @@ impl Inspector {
     /// How many whole pages it has.
     pub fn page_limit(&self) -> u64 {
         self.file_len / self.page_size as u64
-    }
-
-    /// Checks everything that the newest meta page reaches. `progress` is called with the number
-    /// of pages done and of all pages.
-    ///
-    /// # Errors
-    /// That no meta page can be used, or that the file cannot be read. What is wrong with it is in
-    /// the report.
-    pub fn check(&self, mut progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
-        check(&*self.file, &self.path, self.usable_meta()?, &mut progress)
     }
 
     /// The meta page that directories are found by.

@@ -23,6 +23,13 @@ fn kind_of(page: &OwnedPage) -> Option<Kind> {
         .find(|kind| *kind as u32 == stated)
 }
 
+/// The kind of a page that is whole or bears its number: others have no header, or none that is
+/// worth a look.
+pub(super) fn stated_kind(number: u64, page: &OwnedPage) -> Option<Kind> {
+    let is_whole = || page_checksum(page.bytes()) == get_u32(page.bytes(), 0);
+    kind_of(page).filter(|_| page.view().word(word::PAGE_NUMBER) == number || is_whole())
+}
+
 impl Inspector {
     /// A page by its number: its header, its words or cells and records, and what is wrong with
     /// it. A page without a header is of a large record, or free.
@@ -30,20 +37,25 @@ impl Inspector {
     /// # Errors
     /// None today: a page that the file does not have is a finding.
     pub fn page(&self, number: u64) -> Result<Report> {
+        self.report(|inspector| Ok(inspector.page_now(number)))
+    }
+
+    fn page_now(&self, number: u64) -> Report {
         let mut report = Report::new(format!("page {number}"));
+        report.page = Some(number);
         if number < first_page(self.page_size) {
             let per_page = self.page_size / crate::page::meta::META_SIZE;
             let first = usize::try_from(number).unwrap_or_default() * per_page;
             report.text("kind", "meta");
             let slots = first..(first + per_page).min(self.slots.len());
             report.children.extend(slots.map(|slot| self.slot(slot)));
-            return Ok(report);
+            return report;
         }
         let (page, read) = self.read_page(number);
         if report.expect(Place::Page(number), read) {
             self.describe(&mut report, number, &page);
         }
-        Ok(report)
+        report
     }
 
     /// Adds what a page says of itself, and what is wrong with that.
@@ -51,9 +63,7 @@ impl Inspector {
         let place = Place::Page(number);
         let (bytes, view) = (page.bytes(), page.view());
         let stored = get_u32(bytes, 0);
-        let is_whole = page_checksum(bytes) == stored;
-        let bears_its_number = view.word(word::PAGE_NUMBER) == number;
-        let Some(kind) = kind_of(page).filter(|_| is_whole || bears_its_number) else {
+        let Some(kind) = stated_kind(number, page) else {
             let text = "none: a page of a large record, a free page, or a damaged one";
             report.text("kind", text);
             report.text("bytes", escape_start(bytes));

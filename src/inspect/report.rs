@@ -53,6 +53,12 @@ pub struct Report {
     pub children: Vec<Report>,
     /// The promises that it breaks.
     pub findings: Vec<Finding>,
+    /// The page that it is about as a whole, if it is: [`Inspector::hex`](super::Inspector::hex)
+    /// shows its bytes.
+    pub page: Option<u64>,
+    /// Whether a writer moved on at each look, so that what is here may be of several moments. No
+    /// finding is claimed then.
+    pub is_overtaken: bool,
 }
 
 impl Report {
@@ -84,6 +90,12 @@ impl Report {
         true
     }
 
+    /// Takes back what was found, in all parts.
+    pub(super) fn forget_findings(&mut self) {
+        self.findings.clear();
+        self.children.iter_mut().for_each(Report::forget_findings);
+    }
+
     /// Whether no promise is broken, in no part.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty() && self.children.iter().all(Report::is_sound)
@@ -101,6 +113,13 @@ impl Report {
         let width = self.fields.iter().map(|field| field.name.len()).max().unwrap_or_default();
         for Field { name, value } in &self.fields {
             writeln!(f, "{:indent$}{name:width$}  {value}", "")?;
+        }
+        if self.is_overtaken {
+            writeln!(
+                f,
+                "{:indent$}! a writer moved on at each look; look again when it rests",
+                ""
+            )?;
         }
         for finding in &self.findings {
             writeln!(f, "{:indent$}! {finding}", "")?;

@@ -161,5 +161,113 @@ fn no_bytes_make_it_panic_or_run_on() {
             let _ = inspector.key(&key(i)).map(|report| report.to_string());
         }
         let _ = inspector.check(|_, _| {});
+        let stat = inspector.stat(|_, _| {});
+        assert!(stat.is_err() || stat.unwrap().pages.iter().map(|s| s.bytes).sum::<u64>() > 0);
     }
+}
+
+/// Once the value was not looked at, and the answer was "found".
+#[test]
+fn a_large_value_that_rots_is_damage_on_the_way() {
+    let built = built();
+    let bytes = built.bytes();
+    let page = inspect(&bytes).unwrap().key(&key(97)).unwrap();
+    let Some(Value::Number(page)) = page.field("page").cloned() else { panic!("{page}") };
+    let mut damaged = bytes.clone();
+    damaged[page as usize * 4096 + 5000] ^= 1;
+    let inspector = inspect(&damaged).unwrap();
+    let report = inspector.key(&key(97)).unwrap();
+    assert_eq!(text(report.field("result")), "damaged", "{report}");
+    assert_eq!(text(inspector.key(&key(96)).unwrap().field("result")), "found");
+    let value = inspector.value(page + 1).unwrap();
+    assert!(!value.is_sound() && text(value.field("first_page")) == page.to_string(), "{value}");
+    assert!(inspect(&bytes).unwrap().value(page + 1).unwrap().is_sound());
+}
+
+#[test]
+fn trees_and_chains_are_shown_and_the_bytes_of_each_page_have_names() {
+    let built = built();
+    let inspector = inspect(&built.bytes()).unwrap();
+    let meta = inspector.usable_meta().unwrap().clone();
+    let bitmap = inspector.bitmap().unwrap();
+    let used = (meta.page_count - meta.free_page_count).to_string();
+    assert!(bitmap.is_sound() && text(bitmap.field("used")) == used, "{bitmap}");
+    let directory = inspector.directory().unwrap();
+    assert!(directory.is_sound() && directory.children.len() == 4, "{directory}");
+    let overflow = inspector.overflow(3).unwrap();
+    assert!(overflow.is_sound() && text(overflow.field("kind")) == "overflow", "{overflow}");
+    let mut names = std::collections::BTreeSet::new();
+    for page in 0..inspector.page_limit() {
+        let view = inspector.hex(page);
+        let mut at = 0;
+        for span in &view.spans {
+            assert_eq!(span.range.start, at);
+            at = span.range.end;
+            let name = span.name.split_whitespace();
+            names.extend(name.filter(|word| word.parse::<u32>().is_err()).map(str::to_owned));
+        }
+        assert_eq!(at, 4096);
+    }
+    for name in ["magic", "generation", "heap_start", "tag", "spill", "key", "value", "word"] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
+}
+
+#[test]
+fn the_census_agrees_with_the_meta_page() {
+    let built = built();
+    let inspector = inspect(&built.bytes()).unwrap();
+    let meta = inspector.usable_meta().unwrap().clone();
+    let stat = inspector.stat(|_, _| {}).unwrap();
+    assert!(stat.check.is_sound(), "{}", stat.check);
+    assert_eq!(stat.record_count, meta.counts.record_count);
+    assert_eq!(stat.bytes("overflow_pages"), meta.counts.overflow_page_count * 4096);
+    assert_eq!(stat.bytes("value_pages"), meta.counts.value_page_count * 4096);
+    assert_eq!(stat.bytes("free_pages"), meta.free_page_count * 4096);
+    assert_eq!(stat.bytes("unproven_pages"), 0);
+    assert!(stat.longest_chain > 0 && stat.pages_per_hit > 1.0 && stat.pages_per_miss > 0.9);
+    let mut damaged = built.bytes();
+    let bucket = (4..).find(|&page| text(inspector.page(page).unwrap().field("kind")) == "bucket");
+    damaged[bucket.unwrap() as usize * 4096 + 4090] ^= 1;
+    let hurt = inspect(&damaged).unwrap().stat(|_, _| {}).unwrap();
+    assert_eq!(hurt.bytes("unproven_pages"), 4096);
+    assert!(hurt.record_count < stat.record_count && !hurt.check.is_sound());
+}
+
+/// Changes every record and writes a checkpoint, again and again: what the first one left is
+/// overwritten.
+fn move_on(built: &mut Built) {
+    for round in 0..3 {
+        for i in 0..300 {
+            built.insert(&key(i), &value(i, 100 + round));
+        }
+        built.checkpoint(true);
+    }
+}
+
+#[test]
+fn a_writer_that_moves_on_is_no_damage() {
+    let mut built = built();
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(8));
+    let path = Path::new("/table");
+    let inspector = Inspector::of_file(storage, built.file(), path).unwrap();
+    move_on(&mut built);
+    // Of the checkpoint that it found when it was opened nothing is left.
+    let meta = inspector.usable_meta().unwrap();
+    let stale = crate::table::check::check(&*inspector.file, path, meta, &mut |_, _| {}).unwrap();
+    assert!(!stale.is_sound(), "{stale}");
+    let report = inspector.check(|_, _| {}).unwrap();
+    assert!(report.is_sound() && report.generation > meta.generation, "{report}");
+    assert!(inspector.stat(|_, _| {}).unwrap().check.is_sound());
+    assert!(inspector.key(&key(1)).unwrap().is_sound());
+    // A writer that is always faster.
+    let stale = |inspector: &Inspector| {
+        move_on(&mut built);
+        Ok(inspector.page_limit())
+    };
+    let (_, is_overtaken) = inspector.steadily(|_| false, stale).unwrap();
+    assert!(is_overtaken);
+    // And damage that stays when the writer rests.
+    let (_, is_overtaken) = inspector.steadily(|_| false, |_| Ok(())).unwrap();
+    assert!(!is_overtaken);
 }

@@ -10,7 +10,9 @@
 //! - `room`: the part of [`Log`] that can run out of disk: zeros ahead, prepared segments, reuse
 //! - `reader`: the bytes of one segment, as a reader sees them
 //! - `read`: redo, and the line between a torn tail and damage
+//! - `rescue`: what is left of a damaged log
 //! - `survey`: what lies in the folder: which segments recovery relies on and which are litter
+//! - `trace`: one segment as it stands, for those who show it
 //!
 //! Knows bytes and LSNs. Does not know pages, operations, or what a commit means; and it does not
 //! choose when to sync, rotate or recycle.
@@ -34,11 +36,13 @@ pub(crate) mod fuzzing;
 mod read;
 mod reader;
 mod record;
+mod rescue;
 mod room;
 mod segment;
 mod survey;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trace;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +53,7 @@ use crate::mutant::{Mutant, mutant};
 use crate::storage::Storage;
 
 pub(crate) use read::{LogEnd, read};
+pub(crate) use rescue::{file_id_beside, rescue, segment_numbers};
 pub(crate) use survey::{remove_segments, survey, sync_existing};
 pub(crate) use writer::Log;
 

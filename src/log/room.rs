@@ -72,6 +72,10 @@ impl Log {
     /// Prepares the segment after the last prepared one.
     pub(super) fn prepare_next(&mut self) -> Result<()> {
         let last = self.prepared.back().or(self.live.back()).expect("a log has a segment");
+        if let Err(error) = last.file.check_process() {
+            let path = self.syncs.files.segment_path(last.number);
+            return Err(self.syncs.fail(Error::io("write", &path, error)));
+        }
         let number = last.number.checked_add(1).expect("fewer than 2^64 segments");
         self.prepare(number)
     }

@@ -90,7 +90,7 @@ pub(crate) fn sync_existing(files: &LogFiles, start: LogStart) -> Result<()> {
 }
 
 /// The numbers of the segments in the folder, in order.
-pub(super) fn numbers(files: &LogFiles) -> Result<Vec<u64>> {
+pub(crate) fn numbers(files: &LogFiles) -> Result<Vec<u64>> {
     let dir = files.dir();
     let names = files.storage.list(dir).map_err(|e| Error::io("list", dir, e))?;
     let data_name = files.path.file_name().unwrap_or_default();

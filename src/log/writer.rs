@@ -395,7 +395,7 @@ impl Log {
     }
 
     /// An error once a write or sync has failed.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.syncs.check()
     }
 

@@ -172,20 +172,26 @@ pub(crate) struct Slot<'a> {
 /// Every slot that is in use, for those who look at a page that may be damaged.
 pub(crate) fn slots(page: View<'_>) -> impl Iterator<Item = Slot<'_>> {
     let shape = Shape::of(page);
+    (0..cell_count(page)).flat_map(move |index| slots_of_cell(page, shape, index))
+}
+
+/// The slots of one cell that are in use; `shape` is what the page states.
+pub(super) fn slots_of_cell(
+    page: View<'_>,
+    shape: Option<Shape>,
+    index: usize,
+) -> impl Iterator<Item = Slot<'_>> {
+    let general = if shape == Some(Shape::General) { page.cell(index) } else { None };
+    let general = general.into_iter().flat_map(Cell::slots).map(move |(lane, tag, offset)| {
+        let record = page.tail(index, lane).and_then(Record::decode);
+        Slot { place: SlotPlace { cell: index, lane }, tag, offset, record }
+    });
     let of = if let Some(Shape::Fixed(of)) = shape { Some(of) } else { None };
-    let cells = if shape.is_some() { cell_count(page) } else { 0 };
-    (0..cells).flat_map(move |index| {
-        let general = if of.is_none() { page.cell(index) } else { None };
-        let general = general.into_iter().flat_map(Cell::slots).map(move |(lane, tag, offset)| {
-            let record = page.tail(index, lane).and_then(Record::decode);
-            Slot { place: SlotPlace { cell: index, lane }, tag, offset, record }
-        });
-        let tags = of.and_then(|of| Some((of, page.tag_cell(index)?)));
-        let tags = tags.into_iter().flat_map(move |(of, cell)| {
-            TagCell::live(cell).map(move |(slot, tag)| slot_of_fixed(page, &of, (index, slot), tag))
-        });
-        general.chain(tags)
-    })
+    let tags = of.and_then(|of| Some((of, page.tag_cell(index)?)));
+    let tags = tags.into_iter().flat_map(move |(of, cell)| {
+        TagCell::live(cell).map(move |(slot, tag)| slot_of_fixed(page, &of, (index, slot), tag))
+    });
+    general.chain(tags)
 }
 
 fn slot_of_fixed<'a>(
@@ -316,6 +322,34 @@ pub(crate) fn admits_overflow(page: View<'_>, hash: u64) -> bool {
 /// Whether the page admits that any record may be in overflow.
 pub(crate) fn has_overflow(page: View<'_>) -> bool {
     headers(page).any(|header| header & 0xffff != 0)
+}
+
+/// The first slot of a hash's home cell that bears its tag, and the offset of the record there: where
+/// a search most likely ends.
+#[inline]
+pub(crate) fn candidate(
+    page: View<'_>,
+    shape: &Shape,
+    cells: usize,
+    hash: u64,
+) -> Option<(SlotPlace, usize)> {
+    let home = home_cell(hash, cells);
+    match shape {
+        Shape::General => {
+            let cell = page.cell(home)?;
+            let lane = first_bit(cell.matches(tag(hash)))?;
+            Some((SlotPlace { cell: home, lane }, cell.offset(lane)))
+        }
+        Shape::Fixed(of) => {
+            let slot = first_bit(page.tag_cell(home)?.matches(fixed::tag(hash)))?;
+            Some((SlotPlace { cell: home, lane: slot + 1 }, of.place(home, slot).start))
+        }
+    }
+}
+
+#[inline]
+fn first_bit(bits: u32) -> Option<usize> {
+    (bits != 0).then(|| bits.trailing_zeros() as usize)
 }
 
 /// The record in a slot; `shape` is the page's.

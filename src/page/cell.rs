@@ -41,6 +41,12 @@ impl Cell {
         mask & !1
     }
 
+    /// The offset in a lane's slot.
+    #[inline]
+    pub(crate) fn offset(&self, lane: usize) -> usize {
+        self.0.get(lane).map_or(0, |&slot| unpack(slot).1)
+    }
+
     /// The slots with their lanes, empty ones left out.
     pub(crate) fn slots(self) -> impl Iterator<Item = (usize, u16, usize)> {
         self.0.into_iter().enumerate().skip(1).filter_map(|(lane, slot)| {

@@ -29,11 +29,15 @@ pub(crate) mod meta;
 pub(crate) mod pointer;
 pub(crate) mod record;
 pub(crate) mod shape;
+pub(crate) mod spans;
+pub(crate) mod trace;
+pub(crate) mod usage;
 mod view;
 
 pub(crate) use cell::{CELL_SLOTS, Cell, TagCell};
 pub(crate) use view::{
-    Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, record_count, zeroed_words,
+    Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, prefetch, record_count,
+    zeroed_words,
 };
 
 #[cfg(test)]

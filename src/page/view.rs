@@ -54,6 +54,19 @@ unsafe impl Send for View<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for View<'_> {}
 
+/// Asks the processor to have the cache line at an address ready, whatever is there.
+#[inline]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address has no effect that a program can see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
 impl<'a> View<'a> {
     /// # Safety
     /// Rules 1 to 5 of the module must hold for `start..start + len` during `'a`.
@@ -76,19 +89,10 @@ impl<'a> View<'a> {
         self.len
     }
 
-    /// Asks the processor to have the cache line at `offset` ready.
+    /// Asks the processor to have the cache line at `offset` ready; beyond the view that is vain.
     #[inline]
     pub(crate) fn prefetch(&self, offset: usize) {
-        debug_assert!(offset < self.len);
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let address = self.start.as_ptr().wrapping_add(offset);
-            // SAFETY: a prefetch of any address has no effect that a program can see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast_const().cast()) };
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = offset;
+        prefetch(self.start.as_ptr().wrapping_add(offset));
     }
 
     #[inline]

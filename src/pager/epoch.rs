@@ -16,12 +16,17 @@
 //!    `Published::load` takes the epoch's own pin, and an index has one epoch.
 //! 4. The bytes of a [`PinnedBytes`] had the lifetime of a borrow of its pin, in a function that
 //!    could be called with any such lifetime: so they are good for as long as the pin is held,
-//!    wherever it is moved to.
+//!    wherever it is moved to. Those of a [`Keep`] had that of another pin of the same thread, which
+//!    is still held when theirs is made: to the collector a thread is pinned until its last pin goes.
+//!
+//! `tests/interleavings.rs` has the protocol that rests on this under a model checker, which takes
+//! the collector at its word; `tests/linearizable.rs` runs the real one.
 //!
 //! Knows nothing of pages: what to do with garbage is in the function that is retired.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -78,6 +83,22 @@ pub(crate) enum Held<'p, O> {
     Owned(O),
 }
 
+/// Keeps bytes that were found under the pin of [`Epoch::hold_all`].
+pub(crate) struct Keep<'p, 'e> {
+    epoch: &'e Epoch,
+    /// Of exactly that pin's lifetime: nothing that lives shorter or longer will do.
+    _pin: PhantomData<fn(&'p Pin<'e>) -> &'p Pin<'e>>,
+}
+
+impl<'p, 'e> Keep<'p, 'e> {
+    /// The bytes, with another pin of this thread, for as long as that is held.
+    #[inline]
+    pub(crate) fn keep(&self, bytes: &'p [u8]) -> PinnedBytes<'e> {
+        let pin = self.epoch.pin();
+        PinnedBytes { start: NonNull::from(bytes).cast(), len: bytes.len(), _pin: pin }
+    }
+}
+
 struct Deferred(Box<dyn FnOnce() + Send>);
 
 impl Epoch {
@@ -104,6 +125,15 @@ impl Epoch {
             Some(Held::Pinned(bytes)) => (NonNull::from(bytes).cast(), bytes.len()),
         };
         Ok(Some(Ok(PinnedBytes { start, len, _pin: pin })))
+    }
+
+    /// Pins, and searches; what is found is kept one by one, each with a pin of its own.
+    pub(crate) fn hold_all<'e, R>(
+        &'e self,
+        search: impl for<'p> FnOnce(&'p Pin<'e>, Keep<'p, 'e>) -> R,
+    ) -> R {
+        let pin = self.pin();
+        search(&pin, Keep { epoch: self, _pin: PhantomData })
     }
 
     /// Runs `free` when every pin that is held now is gone; at once if there is none. `bytes` is

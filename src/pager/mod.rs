@@ -10,6 +10,8 @@ mod edit;
 mod epoch;
 mod persisted;
 mod recovery;
+mod residence;
+mod sound;
 mod space;
 mod state;
 mod tree;
@@ -26,12 +28,14 @@ pub(crate) use edit::Pager;
 pub(crate) use epoch::{Epoch, Held, Pin, PinnedBytes, Published};
 pub(crate) use persisted::{Persisted, bucket_count_max};
 pub(crate) use recovery::{MetaPages, Opened, Reading, check_splitpoint, create, open, read_meta};
+pub use residence::Residence;
 pub(crate) use space::{PageRun, PageSet, Space};
 pub(crate) use state::{Side, State, Which};
 pub(crate) use tree::{Node, Nodes, Tree};
 pub(crate) use values::ValueBytes;
 
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::mutant::{Mutant, mutant};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
 use crate::page::shape::Shape;
@@ -76,6 +80,9 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) verify: Verify,
     pub(crate) read_only: bool,
+    pub(crate) residence: Residence,
+    /// Lookups have lately waited for the device.
+    cold: AtomicBool,
     pub(crate) epoch: Epoch,
     pub(crate) arena: Arc<Arena>,
     pub(crate) state: Published<State>,
@@ -87,6 +94,8 @@ pub(crate) struct Shared {
     file_len: AtomicU64,
     /// Large records that a read-only open redid from the log: it writes nothing.
     redone_values: Mutex<values::Overlay>,
+    /// Large records that were read and found sound.
+    sound: sound::Sound,
     refused: OnceLock<String>,
     closed: AtomicBool,
 }
@@ -190,6 +199,11 @@ impl Shared {
         Ok(Page::Shared { view, cell_count })
     }
 
+    /// Whether a page that was checked is known to be so: not if each touch is to read it anew.
+    pub(crate) fn notes_checks(&self) -> bool {
+        self.access == Access::Mapped && self.verify != Verify::Always
+    }
+
     fn check(&self, view: &View<'_>, bytes: &[u8], checksum: u32, is: Identity) -> Result<()> {
         let identity = match self.verify {
             Verify::Never => Ok(()),
@@ -226,18 +240,28 @@ impl Shared {
         Fault::new(Promise::PageRange, page_count, page).at(&self.path, Place::Page(page))
     }
 
-    /// Asks the processor to have the start of a page's cells ready; a wrong guess does no harm.
+    /// The page that a word leads to and its cell count, if that can be told without looking at the
+    /// page.
     #[inline]
-    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
-        let (view, cells) = match Pointer::decode(pointer) {
-            Pointer::Frame { frame, cell_count } => (Some(self.arena.view(frame)), cell_count),
+    pub(crate) fn known_page<'p>(
+        &'p self,
+        pin: &'p Pin<'_>,
+        pointer: u64,
+    ) -> Option<(View<'p>, usize)> {
+        match Pointer::decode(pointer) {
+            Pointer::Frame { frame, cell_count } => Some((self.arena.view(frame), cell_count)),
             Pointer::Checked { page, cell_count } => {
                 let view = self.map.load(pin).view(self.offset_of(page), self.parameters.page_size);
-                (view, cell_count)
+                Some((view?, cell_count))
             }
-            Pointer::Empty | Pointer::Unchecked { .. } => (None, 0),
-        };
-        if let Some(view) = view {
+            Pointer::Empty | Pointer::Unchecked { .. } => None,
+        }
+    }
+
+    /// Asks the processor to have the cell ready where a search in a page begins.
+    #[inline]
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, pointer: u64, hash: u64) {
+        if let Some((view, cells)) = self.known_page(pin, pointer) {
             let cell = bucket::home_cell(hash, cells);
             view.prefetch(crate::page::HEADER_SIZE + cell * crate::page::LINE_SIZE);
         }
@@ -260,6 +284,22 @@ impl Shared {
         let _ = self.refused.set(cause.to_string());
     }
 
+    /// Refuses all writes in the child of a fork: threads and locks are not what they seem there.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let checked = self.file.check_process();
+        self.or_refuse(checked.map_err(|error| Error::io("write", &self.path, error)))
+    }
+
+    /// Passes the result of a write on. A failure refuses all further writes (C6), but for a full
+    /// disk, where the caller takes back what it began.
+    pub(crate) fn or_refuse<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            if !matches!(error, Error::StorageFull { .. }) {
+                self.refuse(error);
+            }
+        })
+    }
+
     /// An error if writes are refused.
     pub(crate) fn check_not_refused(&self) -> Result<()> {
         match self.refused.get() {
@@ -277,13 +317,16 @@ impl Shared {
     }
 
     /// Gives back, when no reader can see them any more: frames to the arena, pages to the space.
-    fn retire(&self, frames: Vec<u32>, pages: Vec<PageRun>) {
+    fn retire(&self, mut frames: Vec<u32>, pages: Vec<PageRun>) {
         if frames.is_empty() && pages.is_empty() {
             return;
         }
         let size = self.parameters.page_size as u64;
         let bytes = frames.len() as u64 * size + pages.iter().map(|p| p.count * size).sum::<u64>();
         let (arena, space) = (self.arena.clone(), self.space.clone());
+        if mutant(Mutant::FramesRecycledEarly) {
+            arena.free(&std::mem::take(&mut frames));
+        }
         self.epoch.retire(bytes, move || {
             arena.free(&frames);
             let mut space = space.lock().unwrap_or_else(PoisonError::into_inner);
@@ -302,7 +345,7 @@ impl Shared {
         }
         // Growing by a quarter keeps the number of maps small; the tail takes no disk.
         let len = needed.max(self.file_len() + self.file_len() / 4).next_multiple_of(1 << 16);
-        self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e))?;
+        self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e)))?;
         // The map first: a length that is noted is never mapped again.
         self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);
@@ -311,7 +354,8 @@ impl Shared {
 
     fn remap(&self, len: u64) -> Result<()> {
         if self.access == Access::Mapped {
-            let map = self.file.map(len).map_err(|e| Error::io("map", &self.path, e))?;
+            // What was fetched for the old map is in the page cache.
+            let map = residence::open_map(&*self.file, &self.path, len, Residence::Mapped)?;
             self.map.replace(&self.epoch, Arc::new(map));
         }
         Ok(())

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::persisted::{Moving, Persisted, bucket_count_max};
+use super::residence::{Residence, open_map};
+use super::sound::Sound;
 use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
@@ -31,6 +33,7 @@ pub(crate) struct Reading {
     pub(crate) access: Access,
     pub(crate) verify: Verify,
     pub(crate) read_only: bool,
+    pub(crate) residence: Residence,
 }
 
 /// The newest whole meta page, and the generation in each slot.
@@ -170,11 +173,13 @@ pub(crate) fn open(
     }
     // Only whole pages can be reached.
     let len = len / size * size;
-    let map = match reading.access {
-        Access::Mapped => file.map(len),
-        Access::Pread => file.map(0),
+    let mapped_len = match (reading.access, reading.residence) {
+        (Access::Pread, _) => 0,
+        // A copy is of what counts, however long the file is.
+        (_, Residence::HugePages) => meta.page_count * size,
+        _ => len,
     };
-    let map = map.map_err(|e| Error::io("map", path, e))?;
+    let map = open_map(&*file, path, mapped_len, reading.residence)?;
     let placeholder = State {
         current: Arc::new(Side::new(0, Layout::new(1))),
         next: None,
@@ -188,6 +193,8 @@ pub(crate) fn open(
         access: reading.access,
         verify: reading.verify,
         read_only: reading.read_only,
+        residence: reading.residence,
+        cold: AtomicBool::new(true),
         epoch: Epoch::new(),
         arena: Arc::new(Arena::new(meta.parameters.page_size)),
         state: Published::new(Arc::new(placeholder)),
@@ -196,6 +203,7 @@ pub(crate) fn open(
         resizing: Mutex::default(),
         file_len: AtomicU64::new(len),
         redone_values: Mutex::default(),
+        sound: Sound::new(meta.page_count),
         refused: OnceLock::new(),
         closed: AtomicBool::new(false),
     });
@@ -414,6 +422,6 @@ impl Shared {
         // The shorter map first: nobody may touch what is cut off.
         self.remap(len)?;
         self.file_len.store(len, Ordering::Relaxed);
-        self.file.set_len(len).map_err(|e| Error::io("shorten", &self.path, e))
+        self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("shorten", &self.path, e)))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::Layout;
-use crate::page::{Kind, zeroed_words};
+use crate::page::{Kind, prefetch, zeroed_words};
 
 /// Which of the two arrays of a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,12 @@ impl Side {
         };
         let index = usize::try_from(index).expect("bucket counts have 31 bits");
         words.get(index).expect("a bucket of the layout")
+    }
+
+    /// Asks the processor to have a word ready.
+    #[inline]
+    pub(crate) fn prefetch(&self, which: Which, index: u64) {
+        prefetch(self.word(which, index));
     }
 
     /// Loads a word as readers must (see `epoch`).

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 use super::{Access, PageRun, Pager, Pin, Shared, Verify};
 use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::page::LINE_SIZE;
 use crate::page::record::LargeRecord;
 
 /// Large records in memory, by first page.
@@ -71,7 +72,10 @@ impl Shared {
         let len = usize::try_from(large.len()).map_err(|_| range())?;
         let bytes = match self.access {
             Access::Mapped => {
-                ValueBytes::Mapped(self.map.load(pin).bytes(offset, len).ok_or_else(range)?)
+                let map = self.map.load(pin);
+                let bytes = map.bytes(offset, len).ok_or_else(range)?;
+                self.ask_for_long(map, offset, len);
+                ValueBytes::Mapped(bytes)
             }
             Access::Pread => {
                 let file_len = self.file.len().map_err(|e| Error::io("read", &self.path, e))?;
@@ -84,11 +88,40 @@ impl Shared {
                 ValueBytes::Owned(bytes.into())
             }
         };
-        if self.verify != Verify::Never {
+        let is_known = match self.verify {
+            Verify::Never => true,
+            Verify::OnFirstTouch => self.access == Access::Mapped && self.sound.has(large),
+            Verify::Always => false,
+        };
+        if !is_known {
             Fault::expect(Promise::ValueChecksum, large.checksum.into(), crc32(0, &bytes).into())
                 .map_err(|fault| fault.at(&self.path, Place::Page(large.page.into())))?;
+            self.sound.note(large);
         }
         Ok(bytes)
+    }
+}
+
+/// Bytes of a value that are asked for at once; the processor goes on by itself within a page.
+const PREFETCH_LEN: usize = 4096;
+
+impl Shared {
+    /// Asks the processor to have the bytes behind a large record ready. The one place that knows,
+    /// besides `large_bytes`, where these are.
+    #[inline]
+    pub(crate) fn prefetch_large(&self, pin: &Pin<'_>, large: &LargeRecord) {
+        if self.access == Access::Mapped {
+            let offset = self.offset_of(large.page.into());
+            let len = usize::try_from(large.len()).unwrap_or(usize::MAX).min(PREFETCH_LEN);
+            self.sound.prefetch(large);
+            let map = self.map.load(pin);
+            if self.is_cold() {
+                self.ask_for_bytes(map, offset, usize::try_from(large.len()).unwrap_or(0));
+            }
+            if let Some(view) = map.view(offset, len) {
+                (0..len).step_by(LINE_SIZE).for_each(|at| view.prefetch(at));
+            }
+        }
     }
 }
 
@@ -111,6 +144,7 @@ impl Pager {
         };
         let run = self.allocate(large.page_count(page_size))?;
         large.page = u32::try_from(run.first).expect("page numbers have 30 bits");
+        self.shared.sound.forget(&large);
         if self.shared.read_only {
             let bytes: Arc<[u8]> = [key, value].concat().into();
             let mut overlay =
@@ -129,7 +163,8 @@ impl Pager {
         shared.ensure_len(run.end())?;
         let offset = shared.offset_of(run.first) as u64;
         let write = |bytes: &[u8], offset| {
-            shared.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", &shared.path, e))
+            let written = shared.file.write_all_at(bytes, offset);
+            shared.or_refuse(written.map_err(|e| Error::io("write", &shared.path, e)))
         };
         write(key, offset)?;
         write(value, offset + key.len() as u64)

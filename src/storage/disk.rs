@@ -24,6 +24,8 @@ pub(crate) struct DiskFile {
     file: File,
     held: Mutex<Option<LockKind>>,
     identity: FileIdentity,
+    /// The process that opened it, by its id.
+    process: Option<u32>,
 }
 
 impl DiskFile {
@@ -31,7 +33,7 @@ impl DiskFile {
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn of_file(file: File) -> io::Result<DiskFile> {
         let identity = identity_of(&file.metadata()?, Path::new(""));
-        Ok(DiskFile { file, held: Mutex::new(None), identity })
+        Ok(DiskFile { file, held: Mutex::new(None), identity, process: None })
     }
 
     /// A new file without a name, for the live view of a simulated one.
@@ -142,7 +144,8 @@ impl Storage for DiskStorage {
         let metadata = file.metadata()?;
         check_regular(&metadata)?;
         let identity = identity_of(&metadata, &path_for_identity(path)?);
-        Ok(Arc::new(DiskFile { file, held: Mutex::new(None), identity }))
+        let process = Some(std::process::id());
+        Ok(Arc::new(DiskFile { file, held: Mutex::new(None), identity, process }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -194,6 +197,7 @@ impl StorageFile for DiskFile {
 
     #[cfg(unix)]
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.check_process()?;
         std::os::unix::fs::FileExt::write_at(&self.file, bytes, offset)
     }
 
@@ -207,6 +211,7 @@ impl StorageFile for DiskFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check_process()?;
         self.file.set_len(len)
     }
 
@@ -238,6 +243,9 @@ impl StorageFile for DiskFile {
     }
 
     fn unlock(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if fs2::FileExt::unlock(&self.file).is_ok() {
             *held = None;
@@ -246,6 +254,15 @@ impl StorageFile for DiskFile {
 
     fn identity(&self) -> io::Result<FileIdentity> {
         Ok(self.identity)
+    }
+
+    fn check_process(&self) -> io::Result<()> {
+        match self.process {
+            Some(process) if process != std::process::id() => {
+                Err(io::Error::other("this process is a fork of the one that opened the index"))
+            }
+            _ => Ok(()),
+        }
     }
 
     #[cfg(unix)]

@@ -18,16 +18,26 @@ use std::sync::Arc;
 #[cfg(any(test, feature = "simulation"))]
 use std::sync::atomic::AtomicU64;
 
-use memmap2::MmapOptions;
+use memmap2::{MmapOptions, MmapRaw};
 
 use crate::page::View;
+
+/// How the bytes of a window are going to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// At random places: to read ahead would be vain.
+    Scattered,
+    /// Soon: let the system begin to read them.
+    Soon,
+    /// Now: let the system read them before the call returns.
+    Now,
+}
 
 /// A window on the first `len` bytes of a file; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Map {
     start: NonNull<u8>,
     len: usize,
-    #[cfg_attr(not(feature = "simulation"), expect(dead_code, reason = "it is only kept alive"))]
     owner: Arc<dyn Any + Send + Sync>,
 }
 
@@ -39,6 +49,25 @@ unsafe impl Sync for Map {}
 impl std::fmt::Debug for Map {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Map").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are copied at once.
+const PIECE: usize = 8 << 20;
+
+fn no_huge_pages() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this system gives no huge pages")
+}
+
+/// An error if the system never gives huge pages for the asking.
+fn check_huge_pages() -> io::Result<()> {
+    if cfg!(miri) {
+        return Ok(());
+    }
+    let setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+    match std::fs::read_to_string(setting) {
+        Ok(text) if !text.contains("[never]") => Ok(()),
+        _ => Err(no_huge_pages()),
     }
 }
 
@@ -88,6 +117,54 @@ impl Map {
         Some(unsafe { Map::new(start, len, Arc::new(words)) })
     }
 
+    /// A window on a copy of the first `len` bytes of a file, in huge pages as far as the system
+    /// has them; an error if it never gives any.
+    ///
+    /// The copy is written here, before anyone else can see it, and never after: rule 2.
+    pub(crate) fn in_huge_pages(
+        len: u64,
+        mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+    ) -> io::Result<Map> {
+        let too_long = |_| io::Error::new(io::ErrorKind::OutOfMemory, "larger than memory");
+        let size = usize::try_from(len).map_err(too_long)?;
+        check_huge_pages()?;
+        if size == 0 {
+            return Ok(Map::empty());
+        }
+        let mut copy = MmapOptions::new().len(size).map_anon()?;
+        #[cfg(target_os = "linux")]
+        copy.advise(memmap2::Advice::HugePage).map_err(|_| no_huge_pages())?;
+        let mut offset = 0;
+        for piece in copy.chunks_mut(PIECE) {
+            read(piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        let copy = Arc::new(MmapRaw::from(copy));
+        let start = NonNull::new(copy.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a mapping of `size` bytes starts at a page, does not move, and ends when it is
+        // dropped, by its owner.
+        Ok(unsafe { Map::new(start, size, copy) })
+    }
+
+    /// Tells the system how a range (its start and its length) will be used. Advice: without
+    /// effect where the system does not know it, and on what is not a file's.
+    pub(crate) fn advise(&self, usage: Use, (offset, len): (usize, usize)) {
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        #[cfg(all(unix, not(miri)))]
+        if let (true, Some(mapping)) = (is_inside && len > 0, self.owner.downcast_ref::<MmapRaw>())
+        {
+            let advice = match usage {
+                Use::Scattered => memmap2::Advice::Random,
+                #[cfg(target_os = "linux")]
+                Use::Now => memmap2::Advice::PopulateRead,
+                _ => memmap2::Advice::WillNeed,
+            };
+            let _ = mapping.advise_range(advice, offset, len);
+        }
+        #[cfg(not(all(unix, not(miri))))]
+        let _ = (usage, is_inside);
+    }
+
     /// A window on nothing.
     fn empty() -> Map {
         let start = NonNull::<u64>::dangling().cast::<u8>();
@@ -102,7 +179,6 @@ impl Map {
     }
 
     /// Its length in bytes.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

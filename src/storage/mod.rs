@@ -91,6 +91,11 @@ pub(crate) trait StorageFile: Debug + Send + Sync {
     fn unlock(&self);
     /// Which file this is.
     fn identity(&self) -> io::Result<FileIdentity>;
+    /// An error in the child of a fork: it shares the file, its lock and its place with the process
+    /// that opened it, and must leave all of them alone.
+    fn check_process(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Bytes of disk that it takes.
     fn allocated_len(&self) -> io::Result<u64>;
     /// A read-only window on its first `len` bytes, which it must have. What is written with

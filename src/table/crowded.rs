@@ -8,7 +8,7 @@ use super::{Table, get};
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::meta::{FileParameters, LogPosition};
-use crate::pager::{self, Access, Reading, Verify};
+use crate::pager::{self, Access, Reading, Residence, Verify};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{OpenMode, Storage, StorageFile};
 
@@ -24,8 +24,12 @@ fn table(page_size: usize) -> Table {
     let log = LogPosition { epoch_counter: 1, epoch_random: 1, segment: 1, lsn: 1 };
     pager::create(&*file, path, parameters, Layout::new(1), log).unwrap();
     let pages = pager::read_meta(&*file, path).unwrap();
-    let reading =
-        Reading { access: Access::Mapped, verify: Verify::OnFirstTouch, read_only: false };
+    let reading = Reading {
+        access: Access::Mapped,
+        verify: Verify::OnFirstTouch,
+        read_only: false,
+        residence: Residence::Mapped,
+    };
     Table::new(pager::open(file, path, pages, reading).unwrap().pager)
 }
 

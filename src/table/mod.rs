@@ -10,6 +10,7 @@ mod compact;
 #[cfg(test)]
 mod crowded;
 pub(crate) mod get;
+pub(crate) mod many;
 pub(crate) mod operation;
 pub(crate) mod resize;
 pub(crate) mod scan;

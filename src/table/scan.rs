@@ -6,18 +6,27 @@
 
 use super::get::same_page;
 use super::record_hash;
-use crate::error::{Fault, Place, Result};
+use crate::error::{Error, Fault, Place, Result};
 use crate::layout::Layout;
 use crate::page::bucket;
 use crate::page::record::Record;
 use crate::pager::{Page, Pin, Shared, Side, Which};
+
+/// Buckets whose pages are asked for together, before the scan comes to them.
+const AHEAD: u64 = 64;
 
 /// A record, with its hash.
 pub(crate) type Entry = (u64, Vec<u8>, Vec<u8>);
 
 /// The records of one bucket from a hash on, in hash order, and the hash where the next begin;
 /// `None` after the last.
-pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Option<u64>)> {
+///
+/// Damage ends it; where `damage` is given it is noted there, and what is left of the bucket comes.
+pub(crate) fn bucket_from(
+    shared: &Shared,
+    first: u64,
+    mut damage: Option<&mut Vec<Error>>,
+) -> Result<(Vec<Entry>, Option<u64>)> {
     let pin = shared.epoch.pin();
     shared.check_open()?;
     loop {
@@ -25,6 +34,11 @@ pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Op
         let (side, splitpoint) = state.side_of(first);
         let bucket = side.layout.bucket_of(first);
         let run = Layout::run_of(bucket);
+        if bucket.is_multiple_of(AHEAD) {
+            let last = side.layout.bucket_count;
+            let ahead = (bucket + AHEAD).min(last)..(bucket + 2 * AHEAD).min(last);
+            shared.ask_for_buckets(&pin, side, ahead);
+        }
         let mut end = side.layout.first_hash(bucket + 1);
         if state.next.is_some() && first < splitpoint {
             // A bucket of the next layout may reach beyond the splitpoint; the rest is still in
@@ -32,7 +46,11 @@ pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Op
             end = Some(end.map_or(splitpoint, |end| end.min(splitpoint)));
         }
         let words = (side.load(Which::Buckets, bucket), side.load(Which::Runs, run));
-        let entries = collect(shared, &pin, side, bucket, (first, end), words)?;
+        if let Some(damage) = &mut damage {
+            damage.clear();
+        }
+        let mut damage = Damage(damage.as_deref_mut());
+        let entries = collect(shared, &pin, side, bucket, (first, end), words, &mut damage)?;
         let now = shared.state.load(&pin);
         let (_, splitpoint_now) = now.side_of(first);
         // As for a miss: it counts if nothing has moved meanwhile.
@@ -46,6 +64,22 @@ pub(crate) fn bucket_from(shared: &Shared, first: u64) -> Result<(Vec<Entry>, Op
     }
 }
 
+/// Where damage is noted, if it is not to end a scan.
+struct Damage<'d>(Option<&'d mut Vec<Error>>);
+
+impl Damage<'_> {
+    /// `None` in the place of what is damaged. Other errors end a scan all the same.
+    fn pass<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match (result, &mut self.0) {
+            (Err(error @ Error::Corruption(_)), Some(noted)) => {
+                noted.push(error);
+                Ok(None)
+            }
+            (result, _) => result.map(Some),
+        }
+    }
+}
+
 fn collect(
     shared: &Shared,
     pin: &Pin<'_>,
@@ -53,36 +87,41 @@ fn collect(
     bucket: u64,
     (first, end): (u64, Option<u64>),
     (bucket_word, chain_word): (u64, u64),
+    damage: &mut Damage<'_>,
 ) -> Result<Vec<Entry>> {
     let run = Layout::run_of(bucket);
     let mut entries: Vec<Entry> = Vec::new();
-    let mut add = |page: &Page<'_>| -> Result<()> {
+    let mut add = |page: &Page<'_>, damage: &mut Damage<'_>| -> Result<()> {
         for found in bucket::records(page.view()) {
             // A slot that the writer emptied since is no damage: pages are checked when touched.
             let Ok((_, _, record)) = found else { continue };
             let hash = record_hash(&record, shared.parameters.hash_seed);
             let in_range = hash >= first && end.is_none_or(|end| hash < end);
             if in_range && side.layout.bucket_of(hash) == bucket {
-                let (key, value) = to_owned(shared, pin, &record)?;
-                entries.push((hash, key, value));
+                let owned = damage.pass(to_owned(shared, pin, &record))?;
+                entries.extend(owned.map(|(key, value)| (hash, key, value)));
             }
         }
         Ok(())
     };
     let slot = side.word(Which::Buckets, bucket);
-    let Some(page) = shared.page(pin, side, Which::Buckets, bucket, bucket_word, Some(slot))?
-    else {
+    let page = shared.page(pin, side, Which::Buckets, bucket, bucket_word, Some(slot));
+    let page = damage.pass(page)?;
+    if let Some(None) = page {
         return Ok(entries);
-    };
-    add(&page)?;
-    if bucket::has_overflow(page.view()) {
+    }
+    if let Some(Some(page)) = &page {
+        add(page, damage)?;
+    }
+    // A page that is lost may have had records in overflow.
+    if page.flatten().is_none_or(|page| bucket::has_overflow(page.view())) {
         let mut word = chain_word;
         let mut slot = Some(side.word(Which::Runs, run));
         for len in 0.. {
             shared.check_chain_len(len, word)?;
-            let page = shared.page(pin, side, Which::Runs, run, word, slot.take())?;
-            let Some(page) = page else { break };
-            add(&page)?;
+            let page = shared.page(pin, side, Which::Runs, run, word, slot.take());
+            let Some(Some(page)) = damage.pass(page)? else { break };
+            add(&page, damage)?;
             word = page.next();
         }
     }

@@ -10,7 +10,7 @@ use super::get::get;
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::meta::{FileParameters, LogPosition, Meta};
-use crate::pager::{self, Access, Persisted, Progress, Reading, Verify};
+use crate::pager::{self, Access, Persisted, Progress, Reading, Residence, Verify};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{OpenMode, Storage, StorageFile};
 
@@ -140,8 +140,12 @@ fn open(storage: &MemoryStorage) -> (Table, Persisted) {
     let path = PathBuf::from(PATH);
     let file = storage.open(&path, OpenMode::ReadWrite).unwrap();
     let pages = pager::read_meta(&*file, &path).unwrap();
-    let reading =
-        Reading { access: Access::Mapped, verify: Verify::OnFirstTouch, read_only: false };
+    let reading = Reading {
+        access: Access::Mapped,
+        verify: Verify::OnFirstTouch,
+        read_only: false,
+        residence: Residence::Mapped,
+    };
     let opened = pager::open(file, &path, pages, reading).unwrap();
     (Table::new(opened.pager), opened.persisted)
 }

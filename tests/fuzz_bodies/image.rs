@@ -34,6 +34,7 @@ pub(crate) fn run(packed: &[u8]) {
         }
     }
     assert!(disk.snapshot() == before, "reading changed a file");
+    salvage(&files);
     let verify = ops.of(&[Verify::OnFirstTouch, Verify::Always, Verify::Never]);
     let access = ops.of(&[Access::Pread, Access::Mapped]);
     if let Ok(index) = options(&disk).verify(verify).access(access).open(PATH) {
@@ -70,7 +71,33 @@ fn look(disk: &SimulatedDisk) {
     for n in 0..4 {
         let _ = shown(inspector.key(&key(n)));
     }
+    for n in [0, 1, 16, u64::MAX] {
+        let _ = (shown(inspector.overflow(n)), shown(inspector.value(n)));
+    }
+    for report in [inspector.directory(), inspector.bitmap(), inspector.log(None, 50)] {
+        let _ = shown(report);
+    }
+    for number in 0..inspector.page_limit().min(PAGES_MAX) {
+        let view = inspector.hex(number);
+        let len: usize = view.spans.iter().map(|span| span.range.len()).sum();
+        assert_eq!(len, view.bytes.len(), "the names cover a page");
+    }
+    if let Ok(stat) = inspector.stat(|_, _| ()) {
+        let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+        assert_eq!(sum, inspector.file_len(), "all bytes are for something");
+    }
     let _ = inspector.check(|done, all| assert!(done <= all)).map(|report| report.to_string());
+}
+
+/// What is left of it is an index, and the damaged files are as they were.
+fn salvage(files: &Files) {
+    let disk = disk(files);
+    let Ok(report) = splitpoint::fuzzing::salvage(&disk, PATH, "/new") else { return };
+    let _ = report.to_string();
+    assert!(disk.live_bytes(PATH).as_deref() == Some(files.data.as_slice()));
+    let index = options(&disk).read_only(true).open("/new").expect("a new index");
+    assert_eq!(index.len(), report.record_count);
+    assert!(index.check().expect("a new index").is_sound());
 }
 
 fn read(index: &Index, len: usize) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use splitpoint::simulation::{Rng, SimulatedDisk};
-use splitpoint::{Access, Batch, Durability, Index, Options, Verify};
+use splitpoint::{Access, Batch, Durability, Error, Index, Options, Verify};
 
 use super::bytes::Bytes;
 
@@ -139,6 +139,7 @@ impl Run {
             }
             27 => self.index().sync().expect("sync"),
             28 => self.scan(bytes.u8().into()),
+            29 if bytes.below(4) == 3 => self.rows(bytes),
             29 => self.backup(),
             30 => self.bulk(bytes),
             _ => self.reopen(bytes.u8()),
@@ -149,6 +150,34 @@ impl Run {
         let found = self.index().get(key).expect("get");
         assert_eq!(found.as_deref(), self.model.get(key).map(Vec::as_slice));
         assert_eq!(self.index().contains_key(key).expect("contains"), self.model.contains_key(key));
+    }
+
+    /// Values into a matrix: zeros for what is not there, an error for the first of another length.
+    fn rows(&self, bytes: &mut Bytes<'_>) {
+        let keys: Vec<Vec<u8>> = (0..bytes.below(80)).map(|_| key(bytes, self.sizes)).collect();
+        let row_len = match keys.first().and_then(|key| self.model.get(key)) {
+            Some(value) => value.len(),
+            None => usize::from(bytes.u8()),
+        };
+        let mut rows = vec![0xee; keys.len() * row_len];
+        let mut found = vec![true; keys.len()];
+        let result = self.index().get_many_into(&keys, row_len, &mut rows, &mut found);
+        let values: Vec<Option<&Vec<u8>>> = keys.iter().map(|key| self.model.get(key)).collect();
+        match values.iter().position(|value| value.is_some_and(|v| v.len() != row_len)) {
+            Some(first) => {
+                let error = result.expect_err("a value that does not fit");
+                assert!(matches!(error, Error::RowSize { row, .. } if row == first));
+            }
+            None => {
+                assert_eq!(result.expect("rows"), values.iter().flatten().count());
+                let expected: Vec<u8> = values
+                    .iter()
+                    .flat_map(|value| value.cloned().unwrap_or_else(|| vec![0; row_len]))
+                    .collect();
+                assert_eq!(rows, expected);
+                assert!(found.iter().zip(&values).all(|(found, v)| *found == v.is_some()));
+            }
+        }
     }
 
     fn update(&mut self, key: &[u8], value: Vec<u8>) {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use splitpoint::simulation::{Fault, FaultPlan, SimulatedDisk};
-use splitpoint::{Batch, Cursor, Durability, Error, Index, Options};
+use splitpoint::{Access, Batch, Cursor, Durability, Error, Index, Options, Residence};
 
 use crate::examine::image;
 use crate::sample::{PATH, options};
 use crate::table::Table;
 
+/// Options changed.
+type Change = fn(Options) -> Options;
 /// What a call came to: `Ok` if it is the error that it should be.
 type Outcome = Result<(), String>;
 
@@ -42,6 +44,8 @@ fn refused(call: impl Fn(&Index) -> Result<(), Error>, right: impl Fn(&Error) ->
 
 pub(crate) fn run(table: &mut Table) {
     keys_and_values(table);
+    rows(table);
+    residences(table);
     options_that_disagree(table);
     closed(table);
     closures(table);
@@ -53,11 +57,14 @@ fn keys_and_values(table: &mut Table) {
     let too_large =
         |error: &Error| matches!(error, Error::KeyTooLarge { len: 65_536, max: 65_535 });
     type Call = fn(&Index, &[u8]) -> Result<(), Error>;
-    let calls: [(&str, Call); 8] = [
+    let calls: [(&str, Call); 9] = [
         ("get", |index, key| index.get(key).map(drop)),
         ("contains_key", |index, key| index.contains_key(key).map(drop)),
         ("get_many", |index, key| index.get_many(&[key]).map(drop)),
         ("get_many_with", |index, key| index.get_many_with(&[key], |_, _| ())),
+        ("get_many_into", |index, key| {
+            index.get_many_into(&[key], 1, &mut [0], &mut [false]).map(drop)
+        }),
         ("insert", |index, key| index.insert(key, "v").map(drop)),
         ("remove", |index, key| index.remove(key).map(drop)),
         ("update", |index, key| index.update(key, |_| Some(vec![1])).map(drop)),
@@ -197,6 +204,66 @@ fn options_that_disagree(table: &mut Table) {
 
 type Call = fn(&Index) -> Result<(), Error>;
 
+/// Buffers and values that do not fit one another.
+fn rows(table: &mut Table) {
+    let cases = [
+        ("a byte too few", 5, 9, 2),
+        ("a byte too many", 5, 11, 2),
+        ("none", 5, 0, 2),
+        ("rows of more bytes than addresses", usize::MAX, 10, 2),
+        ("a place too few for what was found", 5, 10, 1),
+        ("a place too many for what was found", 5, 10, 3),
+    ];
+    for (name, row_len, len, places) in cases {
+        table.checked("arguments", &format!("get_many_into: {name}"), || {
+            let call = |index: &Index| {
+                let (mut rows, mut found) = (vec![0; len], vec![false; places]);
+                index.get_many_into(&["key", "k"], row_len, &mut rows, &mut found).map(drop)
+            };
+            refused(call, |error| matches!(error, Error::RowBuffer { .. }))
+        });
+    }
+    for (name, row_len) in [("longer", 4), ("shorter", 6), ("not empty", 0)] {
+        table.checked("arguments", &format!("get_many_into: a value that is {name}"), || {
+            let call = |index: &Index| {
+                let (mut rows, mut found) = (vec![0; 2 * row_len], [false; 2]);
+                index.get_many_into(&["k", "key"], row_len, &mut rows, &mut found).map(drop)
+            };
+            refused(call, |error| matches!(error, Error::RowSize { row: 1, len: 5, .. }))
+        });
+    }
+    table.checked("arguments", "get_many_into: no keys, and rows of no bytes", || {
+        let (_disk, index) = open();
+        let none: [&str; 0] = [];
+        assert_eq!(index.get_many_into(&none, usize::MAX, &mut [], &mut []).unwrap(), 0);
+        index.insert("empty", "").unwrap();
+        let mut found = [false, true];
+        let count = index.get_many_into(&["empty", "absent"], 0, &mut [], &mut found).unwrap();
+        assert_eq!((count, found), (1, [true, false]));
+        index.close().map_err(|error| error.to_string())
+    });
+}
+
+fn residences(table: &mut Table) {
+    for (name, change) in [
+        ("huge pages for a handle that writes", (|o| o.residence(Residence::HugePages)) as Change),
+        ("huge pages without a map", |o| {
+            o.read_only(true).access(Access::Pread).residence(Residence::HugePages)
+        }),
+        ("pages fetched ahead without a map", |o| {
+            o.access(Access::Pread).residence(Residence::Prefetched)
+        }),
+    ] {
+        table.checked("arguments", name, || {
+            let (disk, index) = open();
+            index.close().unwrap();
+            let right =
+                |error: &Error| matches!(error, Error::InvalidOption { option: "residence", .. });
+            is(change(options(&disk)).open(PATH), right)
+        });
+    }
+}
+
 /// Every method that writes.
 const WRITES: [(&str, Call); 8] = [
     ("insert", |index| index.insert("a", "b").map(drop)),
@@ -214,11 +281,14 @@ const WRITES: [(&str, Call); 8] = [
 ];
 
 /// Every method that reads and can fail.
-const READS: [(&str, Call); 9] = [
+const READS: [(&str, Call); 10] = [
     ("get", |index| index.get("key").map(drop)),
     ("contains_key", |index| index.contains_key("key").map(drop)),
     ("get_many", |index| index.get_many(&["key"]).map(drop)),
     ("get_many_with", |index| index.get_many_with(&["key"], |_, _| ())),
+    ("get_many_into", |index| {
+        index.get_many_into(&["key"], 5, &mut [0; 5], &mut [false]).map(drop)
+    }),
     ("iter", |index| index.iter().map(drop)),
     ("metadata", |index| index.metadata().map(drop)),
     ("stats", |index| index.stats().map(drop)),

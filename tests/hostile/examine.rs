@@ -2,10 +2,13 @@
 //! for any bytes: no panic, no loop without end, bounded memory, and nothing changed by reading.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use splitpoint::inspect::{Inspector, Report};
+use splitpoint::salvage::{FileMap, Salvage};
 use splitpoint::simulation::SimulatedDisk;
 use splitpoint::{Access, Error, Index, Options, Promise, Verify};
 
@@ -48,9 +51,15 @@ pub(crate) fn examine(sample: &Sample) -> Result<Seen, String> {
             guard(&what, limit, || read(&options, &path, &sample.keys, &mut seen))?;
         }
     }
+    let limit = memory::LIMIT + 8 * sample.len();
+    guard("looking", limit, || look(&path, &sample.keys))?;
     // Not assert_eq: nobody wants to read the bytes.
     if before != content(folder.path()) {
         return Err("reading changed a file".into());
+    }
+    rescue(&path, sample.len())?;
+    if before != content(folder.path()) {
+        return Err("salvaging or copying changed a file".into());
     }
     let disk = sample.disk();
     let before = image(&disk);
@@ -65,6 +74,41 @@ pub(crate) fn examine(sample: &Sample) -> Result<Seen, String> {
         return Err(format!("refused and yet changed: {:?}", seen.write));
     }
     Ok(seen)
+}
+
+/// Whatever takes a copy of what is left, by whichever door: an error at worst, and what it writes
+/// is sound.
+fn rescue(path: &Path, len: usize) -> Result<(), String> {
+    /// An index of its own, with the memory that any has.
+    const LIMIT: usize = 64 << 20;
+    let limit = LIMIT + 8 * len;
+    let target = folder();
+    let new = target.path().join("new");
+    let check = |new: &Path| {
+        let index = Index::open_read_only(new).unwrap();
+        assert!(index.check().unwrap().is_sound());
+        index.len()
+    };
+    guard("salvaging", limit, || {
+        if let Ok(report) = Salvage::new().run(path, &new) {
+            assert_eq!(check(&new), report.record_count, "{report}");
+        }
+    })?;
+    guard("mapping", limit, || drop(FileMap::read(path)))?;
+    let copy = target.path().join("copy");
+    guard("copying", limit, || {
+        if let Ok(made) = Index::backup_file(path, &copy, |_, _| ControlFlow::Continue(())) {
+            assert_eq!(check(&copy), made.record_count);
+        }
+    })?;
+    guard("reading on", limit, || {
+        let Ok(index) = Index::open_read_only(path) else { return };
+        let count = index.iter().unwrap().skip_damaged().take(1_000_000).count();
+        assert!(count < 1_000_000, "a scan without end");
+    })?;
+    let mut names: Vec<_> = content(target.path()).into_keys().collect();
+    names.retain(|name| name != "new" && name != "copy");
+    if names.is_empty() { Ok(()) } else { Err(format!("left behind: {names:?}")) }
 }
 
 /// A folder in memory where there is one.
@@ -96,6 +140,47 @@ pub(crate) fn guard(what: &str, limit: usize, run: impl FnOnce()) -> Result<(), 
         return Err(format!("{what}: {peak} bytes of memory, limit {limit}"));
     }
     Ok(())
+}
+
+/// Every look inside. Errors are for files that are no index, and for what the user asks wrongly.
+fn look(path: &Path, keys: &[Vec<u8>]) {
+    let Ok(inspector) = Inspector::open(path) else { return };
+    if let Ok(stat) = inspector.stat(|done, all| assert!(done <= all)) {
+        let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
+        assert_eq!((sum, stat.file_len), (stat.file_len, inspector.file_len()));
+        let inside: u64 = stat.contents.iter().map(|share| share.bytes).sum();
+        let of_pages = ["bucket_pages", "overflow_pages", "value_pages"];
+        assert_eq!(inside, of_pages.into_iter().map(|name| stat.bytes(name)).sum::<u64>());
+        assert!(!stat.advice().is_empty() && !stat.check.is_overtaken);
+    }
+    let mut shown = 0;
+    let mut show = |report: splitpoint::Result<Report>| {
+        shown += report.map_or(0, |report| report.to_string().len());
+    };
+    show(inspector.meta());
+    show(inspector.directory());
+    show(inspector.bitmap());
+    show(inspector.log(None, 100));
+    show(inspector.log(Some(1), 1));
+    for n in [0, 1, 7, 63, u64::MAX] {
+        show(inspector.bucket(n));
+        show(inspector.overflow(n));
+        show(inspector.value(n));
+    }
+    for page in (0..inspector.page_limit()).step_by(3).chain([u64::MAX]) {
+        show(inspector.page(page));
+        let view = inspector.hex(page);
+        let end = view.spans.iter().fold(0, |at, span| {
+            assert_eq!(span.range.start, at, "spans lie one after another");
+            span.range.end
+        });
+        assert_eq!(end, view.bytes.len(), "spans cover the page");
+    }
+    for key in keys.iter().step_by(37) {
+        show(inspector.key(key));
+    }
+    let _ = (inspector.hex_segment(0), inspector.hex_segment(1), inspector.hex_segment(2));
+    let _ = inspector.check_quick(|done, all| assert!(done <= all));
 }
 
 fn note<T>(seen: &mut Vec<Promise>, result: Result<T, Error>) -> Option<T> {

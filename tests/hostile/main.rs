@@ -16,6 +16,7 @@ mod arguments;
 mod bulk;
 mod examine;
 mod file;
+mod fork;
 mod logs;
 mod memory;
 mod meta;

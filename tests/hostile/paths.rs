@@ -60,6 +60,7 @@ pub(crate) fn run(table: &mut Table) {
     locks(table);
     creations(table);
     while_open(table);
+    shortened_for_writing(table);
     logs(table);
     large(table);
     crate::users::run(table);
@@ -324,6 +325,37 @@ fn while_open(table: &mut Table) {
         });
         assert!(failed.count() > sample.keys.len() / 2);
         assert!(!index.check().unwrap().is_sound());
+        Ok(())
+    });
+}
+
+fn shortened_for_writing(table: &mut Table) {
+    table.checked("path", "shortened while open for writing, read without a map", || {
+        let folder = folder();
+        let sample = Sample::closed();
+        sample.write(folder.path());
+        let path = folder.path().join("data");
+        let index = Options::new().access(Access::Pread).open(&path).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(6 * PAGE as u64).unwrap();
+        let right = |error: &Error| matches!(error, Error::Corruption(_) | Error::Io { .. });
+        let failed = sample.keys.iter().filter(|key| match index.get(key) {
+            Ok(_) => false,
+            Err(error) if right(&error) => true,
+            Err(other) => panic!("{other:?}"),
+        });
+        assert!(failed.count() > sample.keys.len() / 2);
+        // A change needs the page that is gone; nothing is acknowledged that rests on it.
+        let changed = sample.keys.iter().map(|key| index.insert(key, "changed"));
+        let refused = changed.filter(|result| match result {
+            Ok(_) => false,
+            Err(Error::Refused { .. }) => true,
+            Err(error) if right(error) => true,
+            Err(other) => panic!("{other:?}"),
+        });
+        assert!(refused.count() > sample.keys.len() / 2);
+        assert!(!index.check().unwrap().is_sound());
+        let _ = index.close();
         Ok(())
     });
 }

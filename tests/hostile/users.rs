@@ -1,18 +1,22 @@
 //! What needs another process: another user, a limit on the size of files, a small file system.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use splitpoint::{Error, Index, Options};
+use splitpoint::{Access, Error, Index, Options};
 
 use crate::paths::as_nobody;
+use crate::sample::Sample;
 use crate::table::Table;
 
 /// What this program does when it is started as a child: opens and tells.
 pub(crate) fn child_main(what: &str, path: &Path) {
-    let index = Options::new().create(false).read_only(what == "read").open(path);
-    match index {
+    let access = if what == "pread" { Access::Pread } else { Access::Mapped };
+    let options = Options::new().create(false).read_only(what == "read").access(access);
+    match options.open(path) {
+        Ok(index) if what == "fork" => println!("{}", crate::fork::use_in_child(index)),
         Ok(index) if what == "fill" => {
             let mut count = 0_u64;
             let error = loop {
@@ -76,6 +80,96 @@ fn mode(path: &Path, bits: u32) {
 pub(crate) fn run(table: &mut Table) {
     permissions(table);
     limits(table);
+    memory(table);
+    unwritable(table);
+    table.checked("path", "used by the child of a fork", || {
+        let folder = crate::examine::folder();
+        let path = make(folder.path());
+        let seen = child("fork", &path, None)?;
+        if seen == "refused" { Ok(()) } else { Err(seen) }
+    });
+}
+
+/// The address space is too small for the map.
+fn memory(table: &mut Table) {
+    let name = "a file larger than the address space may be";
+    let folder = crate::examine::folder();
+    let path = make(folder.path());
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    if let Err(error) = file.set_len((1 << 40) - 4096) {
+        return table.skip("path", name, &format!("the file system says {error}"));
+    }
+    table.checked("path", name, || {
+        let limit = Some("ulimit -v 1500000");
+        for what in ["open", "read"] {
+            let seen = child(what, &path, limit)?;
+            assert!(seen.starts_with("io OutOfMemory") && seen.contains("data"), "{seen}");
+        }
+        // As the error says: read without a map.
+        let seen = child("pread", &path, limit)?;
+        if seen == "open" { Ok(()) } else { Err(seen) }
+    });
+}
+
+/// Runs a program; its complaint if it fails.
+fn try_tool(program: &str, arguments: &[&str], path: &Path) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).arg(path).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(format!("no {program}: {error}")),
+    }
+}
+
+/// What not even root may write.
+fn unwritable(table: &mut Table) {
+    let name = "an immutable file";
+    let folder = crate::examine::folder();
+    let path = make(folder.path());
+    match try_tool("chattr", &["+i"], &path) {
+        Err(reason) => table.skip("path", name, &reason),
+        Ok(()) => {
+            table.checked("path", name, || unwritten(&path, "io PermissionDenied"));
+            try_tool("chattr", &["-i"], &path).unwrap();
+        }
+    }
+    let name = "a mount for reading only";
+    let folder = tempfile::tempdir().unwrap();
+    match try_tool("mount", &["-t", "tmpfs", "-o", "size=8m", "tmpfs"], folder.path()) {
+        Err(reason) => table.skip("path", name, &reason),
+        Ok(()) => {
+            let closed = make(folder.path());
+            let killed = folder.path().join("killed");
+            std::fs::create_dir(&killed).unwrap();
+            Sample::killed().write(&killed);
+            let mounted = try_tool("mount", &["-o", "remount,ro"], folder.path());
+            table.checked("path", name, || {
+                mounted?;
+                unwritten(&closed, "io ReadOnlyFilesystem")?;
+                unwritten(&killed.join("data"), "io ReadOnlyFilesystem")
+            });
+            try_tool("umount", &[], folder.path()).unwrap();
+        }
+    }
+}
+
+/// Opens for reading, and not for writing; nothing changes.
+fn unwritten(path: &Path, expected: &str) -> Result<(), String> {
+    let folder = path.parent().unwrap();
+    let list = || {
+        let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let files = files.filter(|entry| entry.file_type().unwrap().is_file());
+        files.map(|e| (e.file_name(), std::fs::read(e.path()).unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let before = list();
+    let seen = child("read", path, None)?;
+    assert_eq!(seen, "open");
+    assert!(!Index::open_read_only(path).unwrap().is_empty());
+    let seen = child("open", path, None)?;
+    assert!(seen.starts_with(expected), "{seen}");
+    let error = Index::open(path).unwrap_err();
+    crate::table::named(&error, "data")?;
+    if before == list() { Ok(()) } else { Err("it was changed".to_owned()) }
 }
 
 fn permissions(table: &mut Table) {

@@ -12,11 +12,19 @@
 //! 5. claimed pages against the bitmap (I4), and the counts of the meta page.
 //!
 //! Nothing is read twice but the keys of a few large records: those in overflow, and those whose
-//! hashes are equal. Claims are also the budget of every walk (R4): a page is read when it is claimed, so circles end. Memory is two
-//! bits a page, the directories' words, and buffers of bounded size (R3).
+//! hashes are equal. Claims are also the budget of every walk (R4): a page is read when it is
+//! claimed, so circles end. Memory is two bits a page, the directories' words, and buffers of
+//! bounded size (R3). Bucket and overflow pages are read and judged by as many threads as there
+//! are cores, and what they saw is added up in one.
+//!
+//! A *quick* check leaves 3 and 4 out but for claims; a *census* counts along what the bytes are
+//! used for.
 //!
 //! Beside writers: pages of the checkpoint are not written while the caller holds a pin (I1).
 
+mod batches;
+pub(crate) mod census;
+mod judge;
 mod pages;
 mod records;
 mod report;
@@ -28,15 +36,27 @@ mod values;
 use std::path::Path;
 
 use crate::error::{Error, Fault, Place, Promise, Result};
+use crate::layout::Layout;
 use crate::page::get_u64;
 use crate::page::meta::{self, Counts, META_SIZE, META_SLOTS, Meta};
-use crate::page::shape::Shape;
 use crate::pager::{PageSet, bucket_count_max, check_splitpoint};
 use crate::storage::StorageFile;
 
 pub use report::{CheckReport, Finding, Severity};
 
+use census::Census;
 use values::ValueRun;
+
+/// How much a check does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Meta pages, bitmap and directories: structure only.
+    Quick,
+    /// Everything.
+    Whole,
+    /// Everything, with a census.
+    Census,
+}
 
 /// Checks the checkpoint that `meta` names. `progress` is called with the number of pages done and
 /// of all pages. An error is a file that cannot be read at all; what is wrong with it is in the
@@ -47,19 +67,38 @@ pub(crate) fn check(
     meta: &Meta,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<CheckReport> {
+    check_as(file, path, meta, Extent::Whole, progress).map(|(report, _)| report)
+}
+
+/// As [`check`], as far as `extent` says, and with a census if that says so.
+pub(crate) fn check_as(
+    file: &dyn StorageFile,
+    path: &Path,
+    meta: &Meta,
+    extent: Extent,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(CheckReport, Option<Census>)> {
     let file_len = file.len().map_err(|e| Error::io("read", path, e))?;
     let mut checker = Checker::new(file, path, meta, file_len, progress);
+    checker.census = (extent == Extent::Census).then(|| Census::new(checker.page_size()));
     let slot = checker.check_meta_slots();
     checker.check_meta(file_len);
     let bitmap = checker.load_bitmap();
     let current = checker.load_side(&meta.current, false);
     let next = meta.next.as_ref().map(|side| checker.load_side(side, true));
-    for side in [Some(&current), next.as_ref()].into_iter().flatten() {
-        checker.check_side(side);
+    checker.count_sides();
+    if extent == Extent::Quick {
+        // What is behind the pages that were not read stays unknown, and so do the counts.
+        checker.lose();
+    } else {
+        for side in [Some(&current), next.as_ref()].into_iter().flatten() {
+            checker.check_side(side);
+        }
+        checker.check_values();
     }
-    checker.check_values();
     checker.check_use(&bitmap);
     checker.check_counts(slot, &bitmap);
+    checker.finish_census(file_len, &bitmap);
     Ok(checker.finish())
 }
 
@@ -68,7 +107,6 @@ struct Checker<'c> {
     file: &'c dyn StorageFile,
     meta: &'c Meta,
     /// Of the pages with records.
-    shape: Shape,
     report: CheckReport,
     progress: &'c mut dyn FnMut(u64, u64),
     /// Pages that both the meta page and the file have.
@@ -78,6 +116,7 @@ struct Checker<'c> {
     claimed: PageSet,
     counts: Counts,
     values: Vec<ValueRun>,
+    census: Option<Census>,
     done: u64,
     total: u64,
 }
@@ -107,7 +146,6 @@ impl<'c> Checker<'c> {
         Checker {
             file,
             meta,
-            shape: meta.parameters.shape(),
             report: CheckReport {
                 file: path.to_owned(),
                 generation: meta.generation,
@@ -121,6 +159,9 @@ impl<'c> Checker<'c> {
                 record_count: 0,
                 bytes_read: 0,
                 is_complete: true,
+                log_commit_count: 0,
+                log_operation_count: 0,
+                is_overtaken: false,
             },
             progress,
             page_limit,
@@ -128,6 +169,7 @@ impl<'c> Checker<'c> {
             claimed,
             counts: Counts::default(),
             values: Vec::new(),
+            census: None,
             done: 0,
             total: page_limit,
         }
@@ -294,12 +336,38 @@ impl<'c> Checker<'c> {
         }
     }
 
-    fn finish(mut self) -> CheckReport {
+    /// Buckets and runs of both layouts that the splitpoint has in use.
+    fn count_sides(&mut self) {
+        let meta = self.meta;
+        let Some(census) = &mut self.census else { return };
+        let (current, next) = (meta.current.layout, meta.next.map(|next| next.layout));
+        let swept = next.map_or(0, |_| current.bucket_of(meta.splitpoint));
+        census.current.bucket_count = current.bucket_count - swept;
+        census.current.run_count = current.run_count() - Layout::run_of(swept);
+        if let Some(next) = next
+            && let Some(last) = meta.splitpoint.checked_sub(1)
+        {
+            census.next.bucket_count = next.bucket_of(last) + 1;
+            census.next.run_count = Layout::run_of(next.bucket_of(last)) + 1;
+        }
+    }
+
+    fn finish_census(&mut self, file_len: u64, bitmap: &Bitmap) {
+        let Some(census) = &mut self.census else { return };
+        let is_known = |page: u64| !bitmap.unknown.iter().any(|range| range.contains(&page));
+        let is_free = |page: &u64| !bitmap.used.contains(*page) && !self.claimed.contains(*page);
+        let free = (0..self.page_limit).filter(is_free).filter(|page| is_known(*page)).count();
+        let meta_pages = self.first_page.min(self.page_limit);
+        census.pages.meta = meta_pages * self.meta.parameters.page_size as u64;
+        census.finish(file_len, self.page_limit, free as u64);
+    }
+
+    fn finish(mut self) -> (CheckReport, Option<Census>) {
         (self.progress)(self.total, self.total);
         self.report.reached_page_count = self.claimed.len();
         self.report.record_count = self.counts.record_count;
         self.report.overflow_page_count = self.counts.overflow_page_count;
         self.report.value_page_count = self.counts.value_page_count;
-        self.report
+        (self.report, self.census)
     }
 }

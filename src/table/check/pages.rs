@@ -1,15 +1,15 @@
 //! Reading for a check: bytes, pages in the order of the file, and claims. Knows nothing of what
 //! the pages hold.
 
-use super::Checker;
+use super::batches::{BatchReader, batches, thread_count};
+use super::{Checker, judge};
 use crate::error::{Fault, Place, Promise};
 use crate::page::pointer::Pointer;
-use crate::page::{Identity, OwnedPage, check_identity, get_u64, word};
+use crate::page::{Identity, OwnedPage};
+use crate::storage::StorageFile;
 
 /// Bytes that are read at once.
 pub(super) const CHUNK_SIZE: usize = 1 << 20;
-/// Pages between two wanted ones that are read along rather than skipped.
-const GAP_MAX: u64 = 4;
 
 /// A page that a pointer leads to.
 #[derive(Debug, Clone, Copy)]
@@ -20,20 +20,25 @@ pub(super) struct Wanted {
     pub(super) index: u64,
 }
 
+/// Fills `bytes`; a failing device and a file that is too short are broken promises too.
+pub(super) fn read(file: &dyn StorageFile, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+    file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            let end = offset.saturating_add(bytes.len() as u64);
+            Fault::new(Promise::FileLength, end, file.len().unwrap_or_default())
+        }
+        _ => {
+            let code = error.raw_os_error().and_then(|code| u64::try_from(code).ok());
+            Fault::new(Promise::PageRead, 0, code.unwrap_or(1))
+        }
+    })
+}
+
 impl Checker<'_> {
-    /// Fills `bytes`; a failing device and a file that is too short are broken promises too.
+    /// As [`read`], and counts.
     pub(super) fn read(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
         self.report.bytes_read += bytes.len() as u64;
-        self.file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                let end = offset.saturating_add(bytes.len() as u64);
-                Fault::new(Promise::FileLength, end, self.file.len().unwrap_or_default())
-            }
-            _ => {
-                let code = error.raw_os_error().and_then(|code| u64::try_from(code).ok());
-                Fault::new(Promise::PageRead, 0, code.unwrap_or(1))
-            }
-        })
+        read(self.file, offset, bytes)
     }
 
     pub(super) fn page_size(&self) -> usize {
@@ -67,64 +72,36 @@ impl Checker<'_> {
         true
     }
 
-    /// Reads pages in the order of the file, as many at once as lie together.
-    pub(super) fn read_in_order(
+    /// Reads pages in the order of the file, as many at once as lie together, and hands what
+    /// `judge` says of each to `each`, in that order.
+    pub(super) fn read_in_order<T: Send>(
         &mut self,
         mut wanted: Vec<Wanted>,
-        each: &mut dyn FnMut(&mut Self, Wanted, &OwnedPage),
+        judge: &(dyn Fn(Wanted, &OwnedPage) -> T + Sync),
+        each: &mut dyn FnMut(&mut Self, Wanted, T),
     ) {
         wanted.sort_unstable_by_key(|wanted| wanted.page);
-        let size = self.page_size();
-        let span_max = (CHUNK_SIZE / size) as u64;
-        let mut chunk = Vec::new();
-        let mut page = OwnedPage::new(size);
-        let mut rest = wanted.as_slice();
-        while let Some(&first) = rest.first() {
-            let mut end = first.page + 1;
-            let together = rest
-                .iter()
-                .take_while(|next| {
-                    let fits = next.page < first.page + span_max && next.page <= end + GAP_MAX;
-                    end = if fits { next.page + 1 } else { end };
-                    fits
-                })
-                .count();
-            let (now, later) = rest.split_at(together);
-            rest = later;
-            chunk.resize(usize::try_from(end - first.page).unwrap_or(1) * size, 0);
-            let is_read = self.read(self.offset_of(first.page), &mut chunk).is_ok();
-            for &wanted in now {
-                let at = usize::try_from(wanted.page - first.page).unwrap_or_default() * size;
-                let result = match chunk.get(at..at + size) {
-                    Some(bytes) if is_read => {
-                        page.bytes_mut().copy_from_slice(bytes);
-                        Ok(())
+        let reader = BatchReader { file: self.file, page_size: self.page_size(), judge };
+        let batches = batches(&wanted, self.page_size());
+        let threads = thread_count(wanted.len() * self.page_size());
+        reader.read_all(&batches, threads, &mut |batch| {
+            self.report.bytes_read += batch.bytes_read;
+            self.advance(batch.pages.len() as u64);
+            for (wanted, result) in batch.pages {
+                match result {
+                    Ok(judged) => each(self, wanted, judged),
+                    Err(fault) => {
+                        self.find(Place::Page(wanted.page), fault);
+                        self.lose();
                     }
-                    // Each by itself, to name the one that fails.
-                    _ => self.read(self.offset_of(wanted.page), page.bytes_mut()),
-                };
-                if self.expect(Place::Page(wanted.page), result) {
-                    each(self, wanted, &page);
-                } else {
-                    self.lose();
                 }
             }
-            self.advance(now.len() as u64);
-        }
+        });
     }
 
     /// Checks that a page is the one that is meant, and who wrote it.
     pub(super) fn check_page(&mut self, page: &OwnedPage, checksum: u32, is: Identity) -> bool {
-        let generation = get_u64(page.bytes(), 8 * word::GENERATION);
-        let result = check_identity(page.bytes(), checksum, is).and_then(|()| {
-            // A page of the future is of a checkpoint that this one does not know.
-            let newest = self.meta.generation;
-            if (1..=newest).contains(&generation) {
-                Ok(())
-            } else {
-                Err(Fault::new(Promise::PageGeneration, newest, generation))
-            }
-        });
+        let result = judge::check_page(self.meta, page, checksum, is);
         self.expect(Place::Page(is.page_number), result)
     }
 }

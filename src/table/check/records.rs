@@ -1,51 +1,45 @@
 //! Buckets for a check: a stretch of runs at a time, first their overflow chains, then their
-//! bucket pages, each in the order of the file.
+//! bucket pages, each in the order of the file. Pages are judged by several threads; what they saw
+//! is added up here, in order.
 
-use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use super::Checker;
+use super::judge::{Judge, Judged, Known, Overflowed, second_hash};
 use super::pages::Wanted;
 use super::trees::CheckedSide;
 use crate::error::{Fault, Place, Promise};
-use crate::hash::hash;
 use crate::layout::Layout;
-use crate::page::bucket::{self, Slot};
 use crate::page::pointer::Pointer;
-use crate::page::record::Record;
-use crate::page::{Identity, Kind, OwnedPage, word};
-use crate::table::record_hash;
+use crate::page::record::LargeRecord;
 
 /// Bytes of overflow pages, at the head of chains, in one stretch: their records are remembered.
 const STRETCH_OVERFLOW: usize = 64 << 20;
 /// Bucket pages in one stretch: their pointers are sorted.
 const STRETCH_BUCKETS: usize = 1 << 20;
-/// Turns the seed into that of a second hash. Records with two equal hashes of 64 bits have the
-/// same key: one need not be kept, or read again, to compare it.
-const SECOND_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A record in overflow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Overflowed {
-    hash: u64,
-    /// The second hash; `None` where the key could not be read.
-    second: Option<u64>,
-    page: u64,
+/// What the chains of a stretch hold.
+struct Chains {
+    /// Their records, in the order of hashes.
+    records: Vec<Overflowed>,
+    /// The pages of each run's chain.
+    lens: BTreeMap<u64, u64>,
 }
 
-/// A record of the page that is looked at.
-struct Seen<'p> {
-    hash: u64,
-    record: Record<'p>,
-    /// Whether its key can be read: a large record has its pages for itself.
-    is_readable: bool,
-    /// Its second hash, once it was asked for.
-    second: OnceCell<Option<u64>>,
+/// The large records of a page.
+struct Larges {
+    /// Those that have their pages for themselves.
+    own: Vec<Option<LargeRecord>>,
+    /// Their second hashes, once they were asked for.
+    second: Vec<Option<Option<u64>>>,
 }
 
 impl Checker<'_> {
     /// Checks all records of a layout.
     pub(super) fn check_side(&mut self, side: &CheckedSide) {
         let heads_max = (STRETCH_OVERFLOW / self.page_size()).max(1);
+        let with_usage = self.census.is_some();
+        let judge = Judge { meta: self.meta, side, with_usage };
         let mut buckets = side.buckets.entries().peekable();
         let mut runs = side.runs.entries().peekable();
         loop {
@@ -65,26 +59,36 @@ impl Checker<'_> {
             if pages.is_empty() && heads.is_empty() {
                 return;
             }
-            let overflow = self.check_chains(side, heads);
-            self.read_in_order(pages, &mut |checker, wanted, page| {
-                checker.check_bucket(side, wanted, page, &overflow);
+            let chains = self.check_chains(&judge, heads);
+            let overflow = chains.records.as_slice();
+            let bucket = |wanted, page: &_| judge.bucket(wanted, page, overflow);
+            self.read_in_order(pages, &bucket, &mut |checker, wanted, judged| {
+                checker.add_bucket(&judge, &chains, wanted, judged);
             });
         }
     }
 
-    /// Reads chains, page by page of all of them; gives their records in the order of hashes.
-    fn check_chains(&mut self, side: &CheckedSide, heads: Vec<Wanted>) -> Vec<Overflowed> {
-        let mut overflow: Vec<Overflowed> = Vec::new();
+    /// Reads chains, page by page of all of them.
+    fn check_chains(&mut self, judge: &Judge<'_>, heads: Vec<Wanted>) -> Chains {
+        let mut chains = Chains { records: Vec::new(), lens: BTreeMap::new() };
         let mut pages = heads;
+        let mut depth = 0;
         // Ends: each page is claimed before it is read (R4).
         while !pages.is_empty() {
+            depth += 1;
             let mut next: Vec<Wanted> = Vec::new();
-            self.read_in_order(pages, &mut |checker, wanted, page| {
+            let overflow = |wanted, page: &_| judge.overflow(wanted, page);
+            self.read_in_order(pages, &overflow, &mut |checker, wanted, judged| {
+                chains.lens.insert(wanted.index, depth);
                 checker.counts.overflow_page_count += 1;
-                checker.check_overflow(side, wanted, page, &mut overflow, &mut next);
+                checker.add_overflow(depth, wanted, judged, &mut chains.records, &mut next);
             });
             pages = next;
         }
+        if let Some(census) = &mut self.census {
+            census.add_chains(judge.side.is_next, &chains.lens);
+        }
+        let overflow = &mut chains.records;
         overflow.sort_unstable();
         for pair in overflow.windows(2) {
             let [first, second] = pair else { continue };
@@ -94,178 +98,92 @@ impl Checker<'_> {
                 self.find(Place::Page(second.page), fault);
             }
         }
-        for record in &overflow {
+        for record in overflow.iter() {
             // I5: a reader comes to overflow only by way of the bucket's page.
+            let side = judge.side;
             if side.buckets.get(side.layout.bucket_of(record.hash)) == Some(0) {
                 let fault = Fault::new(Promise::OverflowFilter, 1, 0);
                 self.find(Place::Page(record.page), fault);
             }
         }
-        overflow
+        chains
     }
 
-    fn check_overflow(
+    fn add_overflow(
         &mut self,
-        side: &CheckedSide,
+        depth: u64,
         wanted: Wanted,
-        page: &OwnedPage,
+        judged: Judged,
         overflow: &mut Vec<Overflowed>,
         next: &mut Vec<Wanted>,
     ) {
-        let place = Place::Page(wanted.page);
-        if !self.check_contents(side, Kind::Overflow, wanted, page) {
+        let mut larges = self.add(wanted, &judged);
+        if !judged.is_sound {
             return;
         }
-        for slot in bucket::slots(page.view()) {
-            if let Some(seen) = self.check_record(side, (Kind::Overflow, wanted), page, slot) {
-                let second = self.second_hash(&seen);
-                overflow.push(Overflowed { hash: seen.hash, second, page: wanted.page });
-            }
+        if let Some(census) = &mut self.census {
+            census.add_overflow_page(depth, &judged.usage, judged.counts.record_count);
         }
-        let pointer = page.view().word(word::NEXT);
-        if pointer == 0 {
+        for &(hash, known) in &judged.records {
+            let second = self.second_of(&mut larges, known);
+            overflow.push(Overflowed { hash, second, page: wanted.page });
+        }
+        if judged.next == 0 {
             return;
         }
-        match self.claim_pointer(pointer, place) {
+        match self.claim_pointer(judged.next, Place::Page(wanted.page)) {
             Some((page, checksum)) => next.push(Wanted { page, checksum, index: wanted.index }),
             None => self.lose(),
         }
     }
 
-    fn check_bucket(
-        &mut self,
-        side: &CheckedSide,
-        wanted: Wanted,
-        page: &OwnedPage,
-        overflow: &[Overflowed],
-    ) {
+    fn add_bucket(&mut self, judge: &Judge<'_>, chains: &Chains, wanted: Wanted, judged: Judged) {
         self.report.bucket_page_count += 1;
-        if !self.check_contents(side, Kind::Bucket, wanted, page) {
-            return;
-        }
-        let place = Place::Page(wanted.page);
-        let view = page.view();
-        self.expect(place, Fault::expect(Promise::Reserved, 0, view.word(word::NEXT)));
-        let mut seen: Vec<Seen<'_>> = Vec::new();
-        for slot in bucket::slots(view) {
-            seen.extend(self.check_record(side, (Kind::Bucket, wanted), page, slot));
-        }
-        seen.sort_unstable_by_key(|seen| seen.hash);
-        for pair in seen.windows(2) {
-            let [first, second] = pair else { continue };
-            if first.hash == second.hash && self.same_key(first, second) {
-                self.find(place, Fault::new(Promise::DuplicateKey, wanted.page, wanted.page));
+        let mut larges = self.add(wanted, &judged);
+        for suspect in &judged.suspects {
+            let one = self.second_of(&mut larges, suspect.one);
+            if one.is_some() && one == self.second_of(&mut larges, suspect.other) {
+                let fault = Fault::new(Promise::DuplicateKey, wanted.page, suspect.page);
+                self.find(Place::Page(suspect.page), fault);
             }
         }
-        let start = side.layout.first_hash(wanted.index).unwrap_or(u64::MAX);
-        let end = side.layout.first_hash(wanted.index + 1);
-        let from = overflow.partition_point(|record| record.hash < start);
-        let of_bucket = overflow.get(from..).unwrap_or_default().iter();
-        for record in of_bucket.take_while(|record| end.is_none_or(|end| record.hash < end)) {
-            if !bucket::admits_overflow(view, record.hash) {
-                self.find(place, Fault::new(Promise::OverflowFilter, 1, 0));
-            }
-            let at = seen.partition_point(|seen| seen.hash < record.hash);
-            let equal = seen.get(at..).unwrap_or_default();
-            for seen in equal.iter().take_while(|seen| seen.hash == record.hash) {
-                if record.second.is_some() && self.second_hash(seen) == record.second {
-                    let fault = Fault::new(Promise::DuplicateKey, wanted.page, record.page);
-                    self.find(Place::Page(record.page), fault);
-                }
-            }
-        }
-    }
-
-    /// Checks what needs no look at keys. A page that fails is left out.
-    fn check_contents(
-        &mut self,
-        side: &CheckedSide,
-        kind: Kind,
-        wanted: Wanted,
-        page: &OwnedPage,
-    ) -> bool {
-        let is = Identity {
-            page_number: wanted.page,
-            file_tag: self.meta.parameters.file_tag(),
-            kind,
-            owner: wanted.index,
-            bucket_count: side.layout.bucket_count,
-        };
-        let place = Place::Page(wanted.page);
-        let is_sound = self.check_page(page, wanted.checksum, is)
-            && self.expect(place, bucket::check_shape(page.view(), &self.shape))
-            && self.expect(place, bucket::check_structure(page.view()));
-        if !is_sound {
-            self.lose();
-            return false;
-        }
-        self.expect(place, bucket::check_tidy(page.view()));
-        true
-    }
-
-    fn check_record<'p>(
-        &mut self,
-        side: &CheckedSide,
-        (kind, wanted): (Kind, Wanted),
-        page: &'p OwnedPage,
-        slot: Slot<'p>,
-    ) -> Option<Seen<'p>> {
-        let record = slot.record?;
-        let place = Place::Page(wanted.page);
-        self.counts.record_count += 1;
-        self.counts.record_len += self.shape.record_len(&record) as u64;
-        let parameters = &self.meta.parameters;
-        let hash = record_hash(&record, parameters.hash_seed);
-        let (key_len, value_len) = match &record {
-            Record::Inline { key, value } => (key.len() as u64, value.len() as u64),
-            Record::Large(large) => (large.key_len.into(), large.value_len.into()),
-        };
-        for (fixed, len) in [(parameters.key_size, key_len), (parameters.value_size, value_len)] {
-            let expected = fixed.map_or(len, |size| size as u64);
-            self.expect(place, Fault::expect(Promise::RecordSize, expected, len));
-        }
-        // I5: the bucket (or run) of its hash, on the side that the splitpoint selects.
-        let bucket = side.layout.bucket_of(hash);
-        let owner = if kind == Kind::Bucket { bucket } else { Layout::run_of(bucket) };
-        let at_home = Fault::expect(Promise::RecordBucket, owner, wanted.index).and_then(|()| {
-            let is_below = hash < self.meta.splitpoint;
-            if self.meta.next.is_none() || is_below == side.is_next {
-                Ok(())
-            } else {
-                Err(Fault::new(Promise::RecordBucket, self.meta.splitpoint, hash))
-            }
-        });
-        self.expect(place, at_home);
-        if !bucket::is_reachable(page.view(), slot.place, slot.tag, hash) {
-            let tag = bucket::tag_in(page.view(), hash).into();
-            self.find(place, Fault::new(Promise::RecordPlace, tag, slot.tag.into()));
-        }
-        let is_readable = match record {
-            Record::Inline { .. } => true,
-            Record::Large(large) => self.claim_large(large, wanted.page),
-        };
-        Some(Seen { hash, record, is_readable, second: OnceCell::new() })
-    }
-
-    fn same_key(&mut self, one: &Seen<'_>, other: &Seen<'_>) -> bool {
-        if let (Record::Inline { key: a, .. }, Record::Inline { key: b, .. }) =
-            (&one.record, &other.record)
+        if let Some(census) = &mut self.census
+            && judged.is_sound
         {
-            return a == b;
+            let chain = chains.lens.get(&Layout::run_of(wanted.index)).copied().unwrap_or_default();
+            let count = judge.side.layout.bucket_count;
+            census.add_bucket_page((judge.side.is_next, count), chain, &judged);
         }
-        let hashes = (self.second_hash(one), self.second_hash(other));
-        matches!(hashes, (Some(a), Some(b)) if a == b)
     }
 
-    fn second_hash(&mut self, seen: &Seen<'_>) -> Option<u64> {
-        let seed = self.meta.parameters.hash_seed ^ SECOND_SEED;
-        *seen.second.get_or_init(|| match &seen.record {
-            Record::Inline { key, .. } => Some(hash(key, seed)),
-            Record::Large(large) if seen.is_readable => {
-                self.key_of(large).map(|key| hash(&key, seed))
-            }
-            Record::Large(_) => None,
-        })
+    /// Adds what was seen on a page, and claims the pages of its large records.
+    fn add(&mut self, wanted: Wanted, judged: &Judged) -> Larges {
+        judged.findings.iter().for_each(|finding| self.report.add(*finding));
+        if !judged.is_sound {
+            self.lose();
+        }
+        self.counts.record_count += judged.counts.record_count;
+        self.counts.record_len += judged.counts.record_len;
+        let larges = judged.larges.iter();
+        let own: Vec<Option<LargeRecord>> =
+            larges.map(|large| self.claim_large(*large, wanted.page).then_some(*large)).collect();
+        let second = vec![None; own.len()];
+        Larges { own, second }
+    }
+
+    /// The second hash of a record, if its key can be read.
+    fn second_of(&mut self, larges: &mut Larges, known: Known) -> Option<u64> {
+        let place = match known {
+            Known::Second(hash) => return Some(hash),
+            Known::Large(place) => place,
+        };
+        let memo = larges.second.get_mut(place)?;
+        if memo.is_none() {
+            let own = larges.own.get(place).copied().flatten();
+            let key = own.and_then(|large| self.key_of(&large));
+            *memo = Some(key.map(|key| second_hash(&key, self.meta.parameters.hash_seed)));
+        }
+        memo.flatten()
     }
 }
 

@@ -106,18 +106,34 @@ pub struct CheckReport {
     /// Whether everything was looked at. If not, the contents of a damaged page, and what only it
     /// leads to, were left out, and so were the counts.
     pub is_complete: bool,
+    /// Whole commits in the log behind this checkpoint, if an inspector checked it.
+    pub log_commit_count: u64,
+    /// Operations in them.
+    pub log_operation_count: u64,
+    /// Whether a writer in another process moved on each time that this was tried, so that nothing
+    /// can be said. There are no findings then, and it is not sound either.
+    pub is_overtaken: bool,
 }
 
 impl CheckReport {
     /// Whether no promise is broken, but for what a crash may leave.
     pub fn is_sound(&self) -> bool {
-        self.findings_left_out == 0
+        !self.is_overtaken
+            && self.findings_left_out == 0
             && self.findings.iter().all(|finding| finding.severity < Severity::Damage)
     }
 
     /// How many promises are broken, those that were left out included.
     pub fn finding_count(&self) -> u64 {
         self.findings.len() as u64 + self.findings_left_out
+    }
+
+    /// A writer moved on at each look: nothing is claimed.
+    pub(crate) fn overtake(&mut self) {
+        self.findings.clear();
+        self.findings_left_out = 0;
+        self.is_complete = false;
+        self.is_overtaken = true;
     }
 
     pub(crate) fn add(&mut self, finding: Finding) {
@@ -147,6 +163,7 @@ impl fmt::Display for CheckReport {
             self.record_count,
             self.bytes_read,
             match (self.is_sound(), self.is_complete) {
+                _ if self.is_overtaken => "overtaken by a writer, nothing can be said".to_owned(),
                 (true, _) => "sound".to_owned(),
                 (false, true) => format!("{} findings", self.finding_count()),
                 (false, false) => {

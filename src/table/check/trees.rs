@@ -8,7 +8,7 @@ use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::Layout;
 use crate::page::meta::SideMeta;
 use crate::page::{Identity, Kind, OwnedPage, array};
-use crate::pager::{Node, Nodes, PageSet, Tree, Which};
+use crate::pager::{Node, Nodes, PageSet, Tree, Which, bucket_count_max};
 
 /// An entry whose pointer was wrong: not empty, and of no use. No page has this pointer.
 const LOST: u64 = u64::MAX;
@@ -78,6 +78,13 @@ impl Reader<'_, '_> {
             && self.checker.expect(place, array::check_header(owned.bytes(), node.level));
         if !is_sound {
             return None;
+        }
+        let page_size = self.checker.page_size() as u64;
+        if let Some(census) = &mut self.checker.census {
+            let pages = &mut census.pages;
+            let sum =
+                if node.kind == Kind::Bitmap { &mut pages.bitmap } else { &mut pages.directory };
+            *sum += page_size;
         }
         let mut words: Vec<u64> = array::words(owned.bytes()).collect();
         let child = self.span(node.level) / self.words.width;
@@ -167,6 +174,18 @@ impl Checker<'_> {
     pub(super) fn load_side(&mut self, side: &SideMeta, is_next: bool) -> CheckedSide {
         let layout = side.layout;
         let count = layout.bucket_count;
+        // R3: what so few pages cannot hold is not given memory.
+        if count > bucket_count_max(self.page_limit) {
+            self.lose();
+            let width = array::words_per_page(self.page_size());
+            let all: Range<u64> = 0..u64::MAX;
+            let unknown = || Words {
+                width,
+                leaves: BTreeMap::new(),
+                unknown: std::iter::once(all.clone()).collect(),
+            };
+            return CheckedSide { layout, is_next, buckets: unknown(), runs: unknown() };
+        }
         let mut buckets = self.load_words(Kind::Directory, count, count, side.bucket_root);
         let mut runs = self.load_words(Kind::Directory, count, layout.run_count(), side.run_root);
         for (which, words) in [(Which::Buckets, &mut buckets), (Which::Runs, &mut runs)] {

@@ -34,6 +34,9 @@ impl Checker<'_> {
             self.lose();
             return false;
         }
+        if let Some(census) = &mut self.census {
+            census.add_large(&large, count);
+        }
         self.values.push(ValueRun(large));
         if self.values.len() >= GATHERED_MAX {
             self.check_values();

@@ -43,15 +43,42 @@ enum Verb {
     /// Write the file anew, as small as its records allow.
     #[command(after_help = help::COMPACT)]
     Compact(verbs::compact::Args),
-    /// Print the facts of a file: records, pages, sizes, counters.
+    /// Show what a file is made of: bytes by use, fill of buckets, chains, cost of lookups.
     #[command(after_help = help::STAT)]
     Stat(verbs::stat::Args),
     /// Prove that every page and record is sound; exit code 1 if not.
     #[command(after_help = help::CHECK)]
     Check(verbs::check::Args),
-    /// Print what stands on a page, damaged or not.
+    /// Print what stands in a file, part by part, damaged or not.
     #[command(after_help = help::DUMP)]
     Dump(verbs::dump::Args),
+    /// Show the way of a lookup: hash, bucket, page, candidates, result.
+    #[command(after_help = help::EXPLAIN)]
+    Explain(verbs::explain::Args),
+    /// Print the facts of a file for a monitoring system.
+    #[command(after_help = help::METRICS)]
+    Metrics(verbs::metrics::Args),
+    /// Write what is left of a damaged file into a new one, and list what is lost.
+    #[command(after_help = help::SALVAGE)]
+    Salvage(verbs::salvage::Args),
+    /// Draw a file: one page of pictures for a browser.
+    #[command(after_help = help::REPORT)]
+    Report(verbs::report::Args),
+    /// Copy a file as it is at one moment, while another process may be writing it.
+    #[command(after_help = help::BACKUP)]
+    Backup(verbs::backup::Args),
+    /// Print the keys that two files do not agree about; exit code 1 if there are any.
+    #[command(after_help = help::DIFF)]
+    Diff(verbs::diff::Args),
+    /// Make a damaged copy of a file, to see what the other verbs make of it.
+    #[command(after_help = help::CORRUPT)]
+    Corrupt(verbs::corrupt::Args),
+    /// Print a script that completes verbs and options in a shell.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(verbs::shell::Completions),
+    /// Print the manual page, of the tool or of a verb.
+    #[command(after_help = help::MAN)]
+    Man(verbs::shell::Man),
     /// See it work: load, serve, count, kill a writer, recover. Under a minute.
     #[command(after_help = help::DEMO)]
     Demo(demo::Args),
@@ -79,6 +106,15 @@ impl Cli {
             Verb::Stat(args) => args.run(),
             Verb::Check(args) => args.run(),
             Verb::Dump(args) => args.run(),
+            Verb::Explain(args) => args.run(),
+            Verb::Metrics(args) => args.run(),
+            Verb::Salvage(args) => args.run(),
+            Verb::Report(args) => args.run(),
+            Verb::Backup(args) => args.run(),
+            Verb::Diff(args) => args.run(),
+            Verb::Corrupt(args) => args.run(),
+            Verb::Completions(args) => args.run(),
+            Verb::Man(args) => args.run(),
             Verb::Demo(args) => args.run(),
             Verb::Formats => help::print_formats(),
             Verb::DemoWriter(args) => args.run(),

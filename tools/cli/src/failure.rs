@@ -60,13 +60,19 @@ impl Failure {
                  --wait SECONDS",
                 path.display()
             )),
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::Open(
-                format!("{error}; `splitpoint create {}` makes a new index", path.display()),
-            ),
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            Error::Io { source, path: at, .. }
+                if source.kind() == io::ErrorKind::NotFound && at == path =>
+            {
+                Failure::Open(format!(
+                    "{error}; `splitpoint create {}` makes a new index",
+                    path.display()
+                ))
+            }
+            // The file that is in the way may be another than the one that is read.
+            Error::Io { source, path: at, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Failure::Open(format!(
                     "{} exists already; choose another name, or remove it first",
-                    path.display()
+                    at.display()
                 ))
             }
             _ => Failure::Open(with_path(path, error)),

@@ -20,7 +20,7 @@ A first walk:
 
 Exit codes:
   0  fine
-  1  the answer is no: a key is absent, the check found damage
+  1  the answer is no: a key is absent, the check found damage, the files differ
   2  the arguments are wrong
   3  a file cannot be opened: not there, no permission, locked, not a splitpoint file
   4  the work failed on the way, or was interrupted
@@ -141,26 +141,115 @@ bytes; csv and jsonl are text, and take --encoding hex or base64 for what is not
 pub(crate) const STAT: &str = "\
 Example:
   splitpoint stat users.sp
-  splitpoint stat users.sp --json | jq .record_count";
+  splitpoint stat users.sp --json | jq .record_count
+
+Reads the whole file, sound or damaged, open in another process or not, without a lock. The bytes
+by kind of page add up to the file's length. Beside each histogram stands what chance would give:
+records fall into buckets as a Poisson distribution has it. Changes that are only in the log are
+not counted. The last line is advice. The exit code is 1 if the file is damaged.";
 
 /// For `check`.
 pub(crate) const CHECK: &str = "\
 Example:
   splitpoint check users.sp && echo sound
+  splitpoint check users.sp --quick
 
 Reads the whole file: every checksum, every page reachable once or free, every record in the bucket
-of its key. Findings are printed one a line, each with its place and the promise that is broken; the
-exit code is then 1. Nothing is written.";
+of its key, the log behind it. Findings are printed one a line, each with its severity, its place,
+the promise that is broken and the next step; the exit code is then 1. Nothing is written or locked:
+of a file that another process writes, the last checkpoint is checked, again if that moved on. With
+--quick only the structure: meta pages, bitmap, directories, log.";
 
 /// For `dump`.
 pub(crate) const DUMP: &str = "\
 Example:
   splitpoint dump users.sp meta
-  splitpoint dump users.sp page 12
+  splitpoint dump users.sp page 12 --hex
+  splitpoint dump users.sp log
   splitpoint dump users.sp key alice
 
-Prints the fields of a page under the names of FORMAT.md, as far as they can be read, and then the
-promise that is broken, if one is; the exit code is then 1. Nothing is written or locked.";
+Prints fields under the names of FORMAT.md, as far as they can be read, and then the promises that
+are broken, if any; the exit code is then 1. With --hex the bytes of each page as well, with a strip
+that shows its layout: H header, c cells, r k v records, x dead, w words. Nothing is written or
+locked.";
+
+/// For `explain`.
+pub(crate) const EXPLAIN: &str = "\
+Example:
+  splitpoint explain users.sp alice
+  splitpoint explain users.sp --hex-key 00ff --json
+
+Every step that a lookup takes: the hash, the layout that the splitpoint selects, the bucket, its
+entry in the directory, the cells searched and the keys compared, the overflow filter and chain, the
+result, and how many pages and cache lines that touched. The exit code is 1 if it is not found.";
+
+/// For `metrics`.
+pub(crate) const METRICS: &str = "\
+Example: for the text collector of Prometheus' node exporter
+  splitpoint metrics users.sp --format prometheus > /var/lib/node_exporter/users.prom
+
+Reads the whole file, as `stat` does, with the same numbers.";
+
+/// For `salvage`.
+pub(crate) const SALVAGE: &str = "\
+Example: what is left of a damaged file, as JSON, and only what is certain
+  splitpoint salvage users.sp users-new.sp
+  splitpoint salvage users.sp certain.sp --no-older --json
+
+Reads every page that proves itself, and the log; writes a new, sound file; lists what is lost, page
+by page, and about how many records. Where a page is lost, an older one that the file still has is
+taken: its records may be out of date, or removed since, and are counted. The damaged file is only
+read. The exit code is 0 once the new file is there, whatever is lost.";
+
+/// For `report`.
+pub(crate) const REPORT: &str = "\
+Example:
+  splitpoint report users.sp -o users.html
+
+One page with pictures, without scripts, that needs no network: how full buckets are, how long
+chains, a map of the file by what its pages are for, space by use, the splitpoint, the log. The file
+may be damaged, or open in another process: then pages may seem lost that were only replaced.";
+
+/// For `backup`.
+pub(crate) const BACKUP: &str = "\
+Example: while a server writes the file
+  splitpoint backup users.sp users-monday.sp
+
+The copy is the file at one moment: the last checkpoint and what the log had when it was read. It is
+checked before it gets its name. If the writer is faster than the copying 16 times, it says so, and
+nothing is written; let the process that has the file open call Index::backup then.";
+
+/// For `diff`.
+pub(crate) const DIFF: &str = "\
+Example: what has changed since Monday
+  splitpoint diff users-monday.sp users.sp
+  splitpoint diff users-monday.sp users.sp --json | jq -r 'select(.difference == \"added\").key'
+
+Lines are + KEY for one that only the second file has, - KEY for one that only the first has, ~ KEY
+for one with another value, and then the counts. Copies (`backup`, `cp`) are read side by side, once;
+of files that were made apart every key is looked up. The exit code is 0 if they are equal, 1 if not.";
+
+/// For `corrupt`.
+pub(crate) const CORRUPT: &str = "\
+Example: turn a bit in a copy, and look for it
+  splitpoint corrupt users.sp --kind bitflip --seed 7 --yes
+  splitpoint check users.sp.bitflip-7
+
+Kinds: bitflip turns a bit; zero makes a page zeros; stale gives a page older contents; swap puts two
+pages in each other's place; truncate cuts the end off; torn-log spoils a sector of the log, of a file
+that was not closed. The file itself is never written to, and the copy must not exist. Damage may hit
+a page that is free: then there is nothing to be found.";
+
+/// For `completions`.
+pub(crate) const COMPLETIONS: &str = "\
+Example: for bash, for this user
+  splitpoint completions bash > ~/.local/share/bash-completion/completions/splitpoint";
+
+/// For `man`.
+pub(crate) const MAN: &str = "\
+Example: read it, and install that of a verb
+  splitpoint man | man -l -
+  splitpoint man load > ~/.local/share/man/man1/splitpoint-load.1";
 
 /// For `demo`.
 pub(crate) const DEMO: &str = "\

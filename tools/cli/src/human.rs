@@ -43,6 +43,16 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// A bar on standard error, on a terminal only.
+pub(crate) fn bar() -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template("{bar:40} {percent} %");
+    let bar = indicatif::ProgressBar::new(0);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// How many in a second, `1,234,567`.
 pub(crate) fn rate(number: u64, time: Duration) -> String {
     let nanos = time.as_nanos().max(1);

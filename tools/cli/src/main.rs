@@ -10,6 +10,7 @@
 mod args;
 mod columns;
 mod demo;
+mod draw;
 mod escape;
 mod failure;
 mod formats;
@@ -19,6 +20,7 @@ mod inspect;
 mod interrupt;
 mod keys;
 mod output;
+mod report;
 mod target;
 mod verbs;
 

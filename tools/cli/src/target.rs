@@ -1,5 +1,7 @@
 //! The index file that a verb works on, and how it is opened. Knows nothing of what is done to it.
 
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,4 +56,23 @@ impl Target {
     pub(crate) fn open(&self, options: Options) -> Result<Index, Failure> {
         options.wait_for_lock(self.wait).open(&self.file).opening(&self.file)
     }
+}
+
+/// A file beside `path` that is removed unless it gets that name: its own says whose it is, for
+/// whoever finds it after a kill, and it may be read by whom the user lets read files.
+pub(crate) fn temporary_for(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".partial-");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix);
+    #[cfg(unix)]
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(mode);
+    builder.tempfile_in(folder)
 }

@@ -3,6 +3,7 @@
 
 mod counters;
 mod crash;
+mod facts;
 mod features;
 mod fill;
 mod serve;
@@ -18,7 +19,6 @@ use crate::failure::{Answer, Context, Failure, Outcome};
 use crate::human;
 use crate::interrupt;
 use crate::output::Output;
-use crate::verbs::stat;
 
 /// The arguments of `demo`.
 #[derive(clap::Args)]
@@ -111,6 +111,6 @@ fn play(stage: &mut Stage) -> Result<(), Failure> {
     let index = Index::open_read_only(&stage.path).opening(&stage.path)?;
     let stats = index.stats().working(&stage.path)?;
     stage.say("\nstat: the file, as `splitpoint stat` shows it")?;
-    stage.output.bytes(stat::table(&stats.fields()).as_bytes())?;
+    stage.output.bytes(facts::table(&stats.fields()).as_bytes())?;
     stage.output.flush()
 }

@@ -1,116 +1,156 @@
 //! `check`: is every page and record sound?
 
-use serde_json::json;
-use splitpoint::CheckReport;
-use splitpoint::inspect::Inspector;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
+use splitpoint::inspect::Inspector;
+use splitpoint::{CheckReport, Severity};
+
+use crate::draw::progress::Progress;
+use crate::draw::report::finding_to_json;
+use crate::draw::{Paint, Style};
 use crate::failure::{Answer, Context, Failure, Outcome};
 use crate::human;
 use crate::output::Output;
-use crate::target::Target;
 
 /// The arguments of `check`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
+    /// The index file; it may be damaged, or open in another process.
+    file: PathBuf,
+    /// Check the structure only: meta pages, bitmap, directories, log.
+    #[arg(long)]
+    quick: bool,
     /// Print the findings and the counts as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-impl From<&CheckReport> for Report {
-    fn from(report: &CheckReport) -> Report {
-        Report {
-            page_count: Some(report.page_count),
-            record_count: Some(report.record_count),
-            findings: report.findings.iter().map(ToString::to_string).collect(),
-            with_log: None,
-        }
-    }
-}
-
-/// What was found, whether or not the file could be opened at all.
-#[derive(Default)]
-struct Report {
-    page_count: Option<u64>,
-    record_count: Option<u64>,
-    findings: Vec<String>,
-    /// Records with what the log holds, if it holds more than the pages.
-    with_log: Option<u64>,
+/// What was found, whether or not there was a meta page to begin with.
+struct Checked {
+    report: Option<CheckReport>,
+    /// Why there is no report.
+    hopeless: Option<String>,
+    took: Duration,
 }
 
 impl Args {
     /// Reads the whole file; the answer is no if something is wrong with it.
     pub(crate) fn run(self) -> Outcome {
-        let report = self.report()?;
+        let checked = self.check()?;
+        if checked.report.as_ref().is_some_and(|report| report.is_overtaken) {
+            return Err(Failure::Work(format!(
+                "{}: a writer moved on each time that it was read, so nothing can be said; check \
+                 it when the writer rests, or check a backup of it",
+                self.file.display()
+            )));
+        }
+        let is_sound = checked.report.as_ref().is_some_and(CheckReport::is_sound);
         let mut output = Output::new();
-        let sound = report.findings.is_empty();
         if self.json {
-            output.json_pretty(&json!({
-                "file": self.target.path().to_string_lossy(),
-                "sound": sound,
-                "page_count": report.page_count,
-                "record_count": report.record_count,
-                "record_count_with_log": report.with_log,
-                "findings": report.findings,
-            }))?;
+            self.print_json(&checked, &mut output)?;
         } else {
-            for finding in &report.findings {
-                output.line(finding)?;
-            }
-            output.line(self.summary(&report))?;
+            self.print(&checked, &mut output)?;
         }
-        output.finish(if sound { Answer::Yes } else { Answer::No })
+        output.finish(if is_sound { Answer::Yes } else { Answer::No })
     }
 
-    fn report(&self) -> Result<Report, Failure> {
-        let path = self.target.path();
-        let index = match self.target.try_read() {
-            // Damage that is met while opening is what a check is for: all of it.
+    fn check(&self) -> Result<Checked, Failure> {
+        let started = Instant::now();
+        let inspector = Inspector::open(&self.file).opening(&self.file)?;
+        let progress = Progress::new();
+        let show = |done, all| progress.show(done, all);
+        let result = if self.quick { inspector.check_quick(show) } else { inspector.check(show) };
+        drop(progress);
+        let took = started.elapsed();
+        match result {
+            Ok(report) => Ok(Checked { report: Some(report), hopeless: None, took }),
+            // Without any meta page: as damaged as can be.
             Err(splitpoint::Error::Corruption(corruption)) => {
-                let inspector = Inspector::open(path).opening(path)?;
-                let mut report = match inspector.check(|_, _| ()) {
-                    Ok(report) => Report::from(&report),
-                    Err(splitpoint::Error::Corruption(_)) => Report::default(),
-                    Err(error) => return Err(Failure::working(path, &error)),
-                };
-                if report.findings.is_empty() {
-                    report.findings.push(corruption.to_string());
-                }
-                return Ok(report);
+                Ok(Checked { report: None, hopeless: Some(corruption.to_string()), took })
             }
-            opened => opened.opening(path)?,
-        };
-        let mut report = Report::from(&index.check().working(path)?);
-        report.with_log = Some(index.len()).filter(|len| Some(*len) != report.record_count);
-        Ok(report)
-    }
-
-    fn with_log_words(&self, report: &Report) -> String {
-        report.with_log.map_or_else(String::new, |records| {
-            let records = human::count(records);
-            format!(
-                "; the log that a crash left was redone without damage and makes it {records} \
-                 records: its pages are checked after the next open for writing"
-            )
-        })
-    }
-
-    fn summary(&self, report: &Report) -> String {
-        let path = self.target.path().display();
-        match (report.page_count, report.record_count) {
-            (Some(pages), Some(records)) => {
-                let (pages, records) = (human::count(pages), human::count(records));
-                let verdict = match report.findings.len() {
-                    0 => "sound".to_owned(),
-                    1 => "1 finding".to_owned(),
-                    many => format!("{many} findings"),
-                };
-                let log = self.with_log_words(report);
-                format!("{path}: {verdict}; {pages} pages, {records} records read{log}")
-            }
-            _ => format!("{path}: too damaged to be opened"),
+            Err(error) => Err(Failure::working(&self.file, &error)),
         }
     }
+
+    fn print(&self, checked: &Checked, output: &mut Output) -> Result<(), Failure> {
+        let paint = Paint::of_stdout();
+        let path = self.file.display();
+        let Some(report) = &checked.report else {
+            let words = checked.hopeless.as_deref().unwrap_or_default();
+            output.line(paint.text(Style::Red, words))?;
+            return output.line(format!("{path}: too damaged to be checked"));
+        };
+        for finding in &report.findings {
+            let style = match finding.severity {
+                Severity::Notice => Style::Yellow,
+                _ => Style::Red,
+            };
+            output.line(paint.text(style, &finding.to_string()))?;
+        }
+        if report.findings_left_out > 0 {
+            output.line(format!("and {} more", human::count(report.findings_left_out)))?;
+        }
+        output.line(format!("{path}: {}", summary(report, self.quick)))?;
+        if !report.is_complete && !self.quick {
+            output.line("what only damaged pages lead to could not be looked at")?;
+        }
+        output.line(rate(report, checked.took))
+    }
+
+    fn print_json(&self, checked: &Checked, output: &mut Output) -> Result<(), Failure> {
+        let report = checked.report.as_ref();
+        let findings = report.map(|report| &report.findings);
+        let findings: Vec<_> = findings.into_iter().flatten().map(finding_to_json).collect();
+        output.json_pretty(&json!({
+            "file": self.file.to_string_lossy(),
+            "sound": report.is_some_and(CheckReport::is_sound),
+            "complete": report.is_some_and(|report| report.is_complete),
+            "quick": self.quick,
+            "generation": report.map(|report| report.generation),
+            "page_count": report.map(|report| report.page_count),
+            "reached_page_count": report.map(|report| report.reached_page_count),
+            "record_count": report.map(|report| report.record_count),
+            "log_commit_count": report.map(|report| report.log_commit_count),
+            "log_operation_count": report.map(|report| report.log_operation_count),
+            "finding_count": report.map_or(1, CheckReport::finding_count),
+            "findings": findings,
+            "hopeless": checked.hopeless,
+            "bytes_read": report.map(|report| report.bytes_read),
+            "seconds": checked.took.as_secs_f64(),
+        }))
+    }
+}
+
+fn summary(report: &CheckReport, quick: bool) -> String {
+    let verdict = match (report.finding_count(), report.is_sound()) {
+        (0, _) if quick => "the structure is sound".to_owned(),
+        (0, _) => "sound".to_owned(),
+        (count, true) => format!("sound, with {count} notices of what a crash may leave"),
+        (1, false) => "1 finding".to_owned(),
+        (many, false) => format!("{} findings", human::count(many)),
+    };
+    let pages = human::count(report.page_count);
+    let records = match quick {
+        true => "records not read".to_owned(),
+        false => format!("{} records read", human::count(report.record_count)),
+    };
+    let log = match report.log_commit_count {
+        0 => String::new(),
+        commits => format!(
+            "; behind it {} commits with {} operations in the log, without damage",
+            human::count(commits),
+            human::count(report.log_operation_count)
+        ),
+    };
+    format!("{verdict}; {pages} pages, {records}{log}")
+}
+
+fn rate(report: &CheckReport, took: Duration) -> String {
+    let bytes = human::bytes(report.bytes_read);
+    let nanos = took.as_nanos().max(1);
+    let each = u128::from(report.bytes_read) * 1_000_000_000 / nanos;
+    let each = human::bytes(u64::try_from(each).unwrap_or(u64::MAX));
+    format!("{bytes} in {}, {each} a second", human::duration(took))
 }

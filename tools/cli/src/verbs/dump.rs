@@ -1,8 +1,11 @@
-//! `dump`: what stands on a page.
+//! `dump`: what stands in a file, by its parts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use serde_json::json;
+
+use crate::draw::{Paint, hex, report};
 use crate::failure::{Answer, Failure, Outcome};
 use crate::inspect::{self, Subject};
 use crate::keys;
@@ -18,12 +21,19 @@ pub(crate) struct Args {
     /// Print it as one JSON object.
     #[arg(long, global = true)]
     json: bool,
+    /// Print the bytes of its pages as well, each under its name.
+    #[arg(long, global = true)]
+    hex: bool,
 }
 
 #[derive(clap::Subcommand)]
 enum What {
     /// The four meta pages.
     Meta,
+    /// The directories of buckets and overflow chains, page by page.
+    Directory,
+    /// The bitmap of used pages, and which are free.
+    Bitmap,
     /// A page.
     Page {
         /// Its number.
@@ -33,6 +43,24 @@ enum What {
     Bucket {
         /// Its number.
         number: u64,
+    },
+    /// The overflow chain of a run of 16 buckets.
+    Overflow {
+        /// The run's number.
+        number: u64,
+    },
+    /// A page of a large record: whose it is.
+    Value {
+        /// The page's number.
+        number: u64,
+    },
+    /// The log: records, operations, what is durable, where and why it ends.
+    Log {
+        /// One segment of it.
+        segment: Option<u64>,
+        /// How many records of a segment to show.
+        #[arg(long, value_name = "N", default_value = "1000")]
+        limit: usize,
     },
     /// The place of a key.
     Key {
@@ -48,8 +76,13 @@ impl What {
     fn subject(&self) -> Result<Subject, Failure> {
         Ok(match self {
             What::Meta => Subject::Meta,
+            What::Directory => Subject::Directory,
+            What::Bitmap => Subject::Bitmap,
             What::Page { number } => Subject::Page(*number),
             What::Bucket { number } => Subject::Bucket(*number),
+            What::Overflow { number } => Subject::Overflow(*number),
+            What::Value { number } => Subject::Value(*number),
+            What::Log { segment, limit } => Subject::Log(*segment, *limit),
             What::Key { key, hex_key } => Subject::Key(keys::from_argument(key, *hex_key)?),
         })
     }
@@ -58,13 +91,27 @@ impl What {
 impl Args {
     /// Prints it; the answer is no if it is damaged.
     pub(crate) fn run(self) -> Outcome {
-        let report = inspect::view(&self.file, &self.what.subject()?)?;
+        let subject = self.what.subject()?;
+        let (seen, pages) = match self.hex {
+            true => inspect::view_with_bytes(&self.file, &subject)?,
+            false => (inspect::view(&self.file, &subject)?, Vec::new()),
+        };
         let mut output = Output::new();
         if self.json {
-            output.json_pretty(&inspect::to_json(&report))?;
+            let mut object = report::to_json(&seen);
+            if let (true, Some(object)) = (self.hex, object.as_object_mut()) {
+                let pages = pages.iter().map(hex::to_json).collect::<Vec<_>>();
+                object.insert("bytes".to_owned(), json!(pages));
+            }
+            output.json_pretty(&object)?;
         } else {
-            output.line(report.to_string().trim_end())?;
+            let paint = Paint::of_stdout();
+            output.line(report::lines(&seen, paint).trim_end())?;
+            for page in &pages {
+                output.line("")?;
+                output.line(hex::draw(page, paint).trim_end())?;
+            }
         }
-        output.finish(if report.is_sound() { Answer::Yes } else { Answer::No })
+        output.finish(if seen.is_sound() { Answer::Yes } else { Answer::No })
     }
 }

@@ -1,17 +1,18 @@
 //! `export`: all records as text or binary, for `load` to read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use splitpoint::Index;
+use splitpoint::{Corruption, Error, Index};
 
 use crate::columns::Columns;
 use crate::escape;
-use crate::failure::{Answer, Context, Failure, Outcome};
+use crate::failure::{Answer, Context, Failure, Outcome, say};
 use crate::formats::{self, Encoding, Format, SinkError};
 use crate::interrupt;
-use crate::target::Target;
+use crate::target::{Target, temporary_for};
 
 /// The arguments of `export`.
 #[derive(clap::Args)]
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// How bytes are written in csv and jsonl [default: utf8].
     #[arg(long, value_enum)]
     encoding: Option<Encoding>,
+    /// Pass over records that are damaged, and say which pages they stood on.
+    #[arg(long)]
+    skip_damaged: bool,
 }
 
 impl Args {
@@ -64,11 +68,7 @@ impl Args {
                 path.display()
             )));
         }
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| open(&error))?;
+        let temporary = temporary_for(path).map_err(|error| open(&error))?;
         let mut output = BufWriter::with_capacity(1 << 16, temporary);
         self.write(index, &mut output, path.display(), format, encoding)?;
         let temporary =
@@ -98,14 +98,54 @@ impl Args {
         let columns = Columns::from_metadata(&metadata).unwrap_or_else(Columns::unnamed);
         let mut sink = formats::sink(&mut *output, format, encoding, columns)
             .map_err(|error| fail(None, error))?;
-        for item in index.iter().working(path)? {
-            let (key, value) = item.working(path)?;
+        let records = index.iter().working(path)?;
+        let records = if self.skip_damaged { records.skip_damaged() } else { records };
+        let mut skipped = Skipped::default();
+        for item in records {
+            let (key, value) = match item {
+                Err(Error::Corruption(damage)) if self.skip_damaged => {
+                    skipped.add(&damage);
+                    continue;
+                }
+                item => item.working(path)?,
+            };
             sink.write(&key, &value).map_err(|error| fail(Some(&key), error))?;
             if interrupt::asked() {
                 return Err(Failure::Work("interrupted; the output is not whole".to_owned()));
             }
         }
         drop(sink);
+        skipped.say(index.len());
         output.flush().map_err(|error| Failure::output(&name, &error))
+    }
+}
+
+/// What `--skip-damaged` passed over.
+#[derive(Default)]
+struct Skipped {
+    /// Once each: an overflow page comes up for each of its buckets.
+    damage: BTreeSet<String>,
+}
+
+impl Skipped {
+    /// Damage that is told one by one.
+    const SAID_MAX: usize = 20;
+
+    fn add(&mut self, damage: &Corruption) {
+        let words = damage.to_string();
+        let is_new = self.damage.insert(words.clone());
+        if is_new && self.damage.len() <= Skipped::SAID_MAX {
+            say(words);
+        }
+    }
+
+    fn say(&self, record_count: u64) {
+        if !self.damage.is_empty() {
+            say(format!(
+                "{} damaged places passed over, and the records there with them; the index says \
+                 that it has {record_count}; `splitpoint salvage` may find more",
+                self.damage.len()
+            ));
+        }
     }
 }

@@ -20,6 +20,9 @@ fn usage_is_2() {
         &["scan", "a", "--from", "nonsense"],
         &["count", "a", "--wait", "-1"],
         &["dump", "a", "page", "x"],
+        &["dump", "a", "nonsense"],
+        &["explain", "a"],
+        &["metrics", "a", "--format", "nonsense"],
     ] {
         let ran = place.run(args);
         assert_eq!(ran.code, 2, "{args:?}: {ran:?}");
@@ -35,14 +38,24 @@ fn what_cannot_be_opened_is_3() {
     let place = Place::new();
     place.write("text", "this is not an index, but it is long enough to be looked at");
     std::fs::create_dir(place.path("folder")).unwrap();
-    for verb in [&["count"][..], &["get"], &["scan"], &["stat"], &["check"], &["put"], &["del"]] {
+    for verb in [
+        &["count"][..],
+        &["get"],
+        &["scan"],
+        &["stat"],
+        &["check"],
+        &["metrics"],
+        &["explain"],
+        &["put"],
+        &["del"],
+    ] {
         for (file, words) in
             [("none", "No such file"), ("text", "not a splitpoint"), ("folder", "folder")]
         {
             let mut args = [verb, &[file]].concat();
             match verb[0] {
                 "put" => args.extend(["k", "v"]),
-                "get" | "del" => args.push("k"),
+                "get" | "del" | "explain" => args.push("k"),
                 _ => {}
             }
             place.run(&args).fails(3, words);
@@ -74,8 +87,27 @@ fn absent_keys_are_1() {
 fn help_teaches() {
     let place = Place::new();
     let verbs = [
-        "create", "load", "get", "put", "del", "count", "scan", "export", "stat", "check", "dump",
+        "create",
+        "load",
+        "get",
+        "put",
+        "del",
+        "count",
+        "scan",
+        "export",
+        "stat",
+        "check",
+        "dump",
+        "explain",
+        "metrics",
         "demo",
+        "salvage",
+        "report",
+        "backup",
+        "diff",
+        "corrupt",
+        "completions",
+        "man",
     ];
     let top = String::from_utf8(place.ok(&["--help"])).unwrap();
     assert!(top.contains("Exit codes:"));

@@ -2,12 +2,16 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod copies;
 mod demo;
 mod exit_codes;
+mod inspection;
 mod load;
 mod lookups;
 mod manual;
 mod outputs;
+mod pictures;
 mod real_file;
 mod round_trips;
+mod salvage;
 mod support;

@@ -1,0 +1,144 @@
+//! The way of a search within one page, step by step, for those who show it. [`find`] is the
+//! search itself; a test holds the two together.
+//!
+//! Knows nothing of chains or files.
+//!
+//! [`find`]: super::bucket::find
+
+use std::collections::BTreeSet;
+
+use super::bucket::{KeyMatch, Slot, filter_bit, home_cell, slots_of_cell, spill_of, tag_in, wrap};
+use super::record::Record;
+use super::shape::Shape;
+use super::view::cell_count;
+use super::{HEADER_SIZE, LINE_SIZE, View};
+
+/// What a search in one page looked at.
+#[derive(Debug)]
+pub(crate) struct Trace<'a> {
+    /// The home cell, of so many.
+    pub(crate) home: usize,
+    pub(crate) cell_count: usize,
+    /// Further cells that the home cell asks for.
+    pub(crate) spill: usize,
+    /// The cells that were loaded, in order.
+    pub(crate) cells: Vec<usize>,
+    /// The slots with the tag, in the order in which their keys were compared, and whether equal.
+    pub(crate) candidates: Vec<(Slot<'a>, bool)>,
+    /// Whether the filter of the home cell admits that the key is in overflow.
+    pub(crate) admits_overflow: bool,
+    /// Lines of 64 bytes that were touched, by number within the page.
+    pub(crate) lines: BTreeSet<usize>,
+}
+
+impl<'a> Trace<'a> {
+    /// The slot that has the key.
+    pub(crate) fn found(&self) -> Option<Slot<'a>> {
+        self.candidates.iter().find(|(_, is_equal)| *is_equal).map(|(slot, _)| *slot)
+    }
+}
+
+/// Searches a page as [`super::bucket::find`] does.
+pub(crate) fn trace<'a, K: KeyMatch>(
+    page: View<'a>,
+    hash: u64,
+    key: &K,
+) -> Result<Trace<'a>, K::Error> {
+    let shape = Shape::of(page);
+    let wanted = tag_in(page, hash);
+    let record_len = |record: &Record<'_>| shape.map_or(0, |shape| shape.record_len(record));
+    let cells = cell_count(page);
+    let home = home_cell(hash, cells);
+    let header = page.cell(home).map_or(0, |cell| cell.header());
+    let spill = spill_of(header);
+    let mut trace = Trace {
+        home,
+        cell_count: cells,
+        spill,
+        cells: Vec::new(),
+        candidates: Vec::new(),
+        admits_overflow: header & filter_bit(hash) != 0,
+        lines: BTreeSet::new(),
+    };
+    for distance in 0..(spill + 1).min(cells) {
+        let index = wrap(home + distance, cells);
+        trace.cells.push(index);
+        trace.lines.insert(HEADER_SIZE / LINE_SIZE + index);
+        for slot in slots_of_cell(page, shape, index).filter(|slot| slot.tag == wanted) {
+            let (is_equal, len) = match &slot.record {
+                None => (false, 0),
+                Some(Record::Inline { key: stored, value }) => {
+                    let is_equal = key.matches_inline(stored);
+                    let len = slot.record.map_or(0, |record| record_len(&record));
+                    // The value is read only if the key is the one.
+                    (is_equal, if is_equal { len } else { len - value.len() })
+                }
+                Some(Record::Large(large)) => {
+                    let is_equal = large.hash == hash && key.matches_large(large)?;
+                    (is_equal, super::record::LARGE_SIZE)
+                }
+            };
+            let lines = slot.offset / LINE_SIZE..(slot.offset + len).div_ceil(LINE_SIZE);
+            trace.lines.extend(lines);
+            trace.candidates.push((slot, is_equal));
+            if is_equal {
+                return Ok(trace);
+            }
+        }
+    }
+    Ok(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace;
+    use crate::hash::hash;
+    use crate::page::bucket::{Found, KeyMatch, admits_overflow, find};
+    use crate::page::record::{LargeRecord, Record};
+    use crate::page::shape::Shape;
+    use crate::page::tests_support::Memory;
+    use crate::page::{Kind, cell_count};
+    use std::convert::Infallible;
+
+    struct Exact<'k>(&'k [u8]);
+
+    impl KeyMatch for Exact<'_> {
+        type Error = Infallible;
+        fn matches_inline(&self, key: &[u8]) -> bool {
+            key == self.0
+        }
+        fn matches_large(&self, _: &LargeRecord) -> Result<bool, Infallible> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn it_ends_where_the_search_ends() {
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        frame.reset(Kind::Bucket, 6, 0, 1);
+        // Few tags, so that several keys share one.
+        let of = |i: u32| (i.to_le_bytes(), hash(&i.to_le_bytes(), 3) & !0xfffe);
+        for i in 0..80 {
+            let (key, hash) = of(i);
+            frame.insert(&Shape::General, hash, &Record::Inline { key: &key, value: b"value" });
+        }
+        let page = frame.view();
+        let (mut compared, mut spilled) = (0, 0);
+        for i in 0..200 {
+            let (key, hash) = of(i);
+            let Ok(found) = find(page, &Shape::General, cell_count(page), hash, &Exact(&key));
+            let Ok(traced) = trace(page, hash, &Exact(&key));
+            let place = match found {
+                Found::Record(place, _) => Some(place),
+                _ => None,
+            };
+            assert_eq!(traced.found().map(|slot| slot.place), place);
+            assert_eq!(traced.admits_overflow, admits_overflow(page, hash));
+            assert!(traced.lines.len() >= traced.cells.len() && traced.cells[0] == traced.home);
+            compared += traced.candidates.len();
+            spilled += traced.cells.len() - 1;
+        }
+        assert!(compared > 300 && spilled > 10, "{compared} {spilled}");
+    }
+}

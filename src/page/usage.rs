@@ -1,0 +1,142 @@
+//! What the bytes of a bucket or overflow page are used for: a sum that is always the whole page.
+//!
+//! Knows nothing of files. Another layout of pages adds its own way to fill a [`Usage`] here.
+
+use super::cell::{DEAD, TAG_SLOTS};
+use super::edit::suitable_cell_count;
+use super::record::Record;
+use super::shape::{Fixed, Shape};
+use super::view::{cell_count, heap_start};
+use super::{CELL_SLOTS, HEADER_SIZE, LINE_SIZE, TagCell, View, bucket};
+
+/// Bytes of one slot.
+const SLOT_SIZE: usize = 4;
+/// Bytes of a slot of a page of fixed sizes.
+const TAG_SIZE: usize = 2;
+
+/// Bytes of one page, by use. Their sum is the page size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Usage {
+    /// The header of the page.
+    pub(crate) header: usize,
+    /// Headers of cells, and slots in use: tag and offset.
+    pub(crate) slots: usize,
+    /// Slots that are empty.
+    pub(crate) empty_slots: usize,
+    /// What stands in a record besides key and value; of a large record all of it.
+    pub(crate) record_headers: usize,
+    /// Keys in the page.
+    pub(crate) keys: usize,
+    /// Values in the page.
+    pub(crate) values: usize,
+    /// Bytes of records that were replaced or removed.
+    pub(crate) dead: usize,
+    /// Bytes that no record has used.
+    pub(crate) free: usize,
+}
+
+impl Usage {
+    /// The whole page.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn sum(&self) -> usize {
+        let Usage { header, slots, empty_slots, record_headers, keys, values, dead, free } = *self;
+        header + slots + empty_slots + record_headers + keys + values + dead + free
+    }
+}
+
+/// The use of a page that passes [`bucket::check_structure`] and [`bucket::check_tidy`]; of
+/// another one the numbers have no meaning.
+pub(crate) fn usage(page: View<'_>) -> Usage {
+    let cells = cell_count(page);
+    if let Some(Shape::Fixed(fixed)) = Shape::of(page) {
+        return usage_of_fixed(page, &fixed);
+    }
+    let (mut records, mut keys, mut values, mut live) = (0, 0, 0, 0);
+    for record in bucket::slots(page).filter_map(|slot| slot.record) {
+        records += 1;
+        live += record.encoded_len();
+        if let Record::Inline { key, value } = record {
+            keys += key.len();
+            values += value.len();
+        }
+    }
+    let heap = heap_start(page).min(page.len());
+    let cells_end = HEADER_SIZE + cells * LINE_SIZE;
+    Usage {
+        header: HEADER_SIZE,
+        slots: cells * (LINE_SIZE - CELL_SLOTS * SLOT_SIZE) + records * SLOT_SIZE,
+        empty_slots: (cells * CELL_SLOTS).saturating_sub(records) * SLOT_SIZE,
+        record_headers: live - keys - values,
+        keys,
+        values,
+        dead: (page.len() - heap).saturating_sub(live),
+        free: heap.saturating_sub(cells_end),
+    }
+}
+
+fn usage_of_fixed(page: View<'_>, fixed: &Fixed) -> Usage {
+    let tags = || (0..cell_count(page)).filter_map(|i| page.tag_cell(i)).flat_map(TagCell::tags);
+    let records = tags().filter(|&(_, tag)| tag > DEAD).count();
+    let dead = tags().filter(|&(_, tag)| tag == DEAD).count();
+    let cells_len = fixed.cells * LINE_SIZE;
+    let cell_headers = fixed.cells * (LINE_SIZE - TAG_SLOTS * TAG_SIZE);
+    let in_use = cell_headers + (records + dead) * TAG_SIZE;
+    Usage {
+        header: HEADER_SIZE,
+        slots: in_use,
+        empty_slots: cells_len.saturating_sub(in_use),
+        record_headers: 0,
+        keys: records * fixed.key_size,
+        values: records * fixed.value_size(),
+        dead: dead * fixed.record_size,
+        free: (page.len() - HEADER_SIZE - cells_len)
+            .saturating_sub((records + dead) * fixed.record_size),
+    }
+}
+
+/// Of the filter bits of a page, how many are set, and how many there are.
+pub(crate) fn filter_bits(page: View<'_>) -> (u32, u32) {
+    let cells = (0..cell_count(page)).filter_map(|index| page.cell(index));
+    cells.fold((0, 0), |(set, all), cell| (set + (cell.header() & 0xffff).count_ones(), all + 16))
+}
+
+/// About how many records of this average length a page takes.
+pub(crate) fn capacity(page_size: usize, shape: &Shape, records: u64, record_bytes: u64) -> u64 {
+    if let Shape::Fixed(fixed) = shape {
+        return fixed.capacity as u64;
+    }
+    let average = usize::try_from(record_bytes / records.max(1)).unwrap_or(page_size).max(1);
+    let cells = suitable_cell_count(page_size, 1, average.min(page_size));
+    let room = page_size - HEADER_SIZE - cells * LINE_SIZE;
+    (room / average).clamp(1, cells * CELL_SLOTS) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usage;
+    use crate::hash::hash;
+    use crate::page::record::{LargeRecord, Record};
+    use crate::page::shape::Shape;
+    use crate::page::tests_support::Memory;
+    use crate::page::{Kind, bucket};
+
+    #[test]
+    fn the_parts_of_a_page_are_the_page() {
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        frame.reset(Kind::Bucket, 5, 1, 2);
+        let large = LargeRecord { hash: 9, key_len: 3, value_len: 5000, page: 7, checksum: 1 };
+        assert!(frame.insert(&Shape::General, 9, &Record::Large(large)));
+        for i in 0..40_u8 {
+            let (key, value) = ([i; 3], [i; 40]);
+            let record = Record::Inline { key: &key, value: &value[..i.into()] };
+            assert!(frame.insert(&Shape::General, hash(&key, 1), &record));
+        }
+        let place = bucket::slots(frame.view()).nth(5).unwrap().place;
+        frame.remove(&Shape::General, place);
+        let usage = usage(frame.view());
+        assert_eq!(usage.sum(), 4096);
+        assert_eq!((usage.keys % 3, usage.header), (0, 64));
+        assert!(usage.dead > 0 && usage.free > 0 && usage.record_headers > 23);
+    }
+}

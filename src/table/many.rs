@@ -1,0 +1,207 @@
+//! Many lookups at once, in waves, so that the memory of all is on its way together: the entries of
+//! the directory, then the cells of the pages, then the records, then what is left of their values.
+//!
+//! The waves are guesses. A record that they led to and that has the key is a hit like any other
+//! (*believe a hit*); whatever else they found is looked up anew by `get_hashed`. Knows nothing of
+//! who asks.
+
+use std::time::{Duration, Instant};
+
+use super::get::{Hit, get_hashed};
+use crate::error::Result;
+use crate::hash::hash;
+use crate::page::bucket::{SlotPlace, candidate, home_cell, record_at};
+use crate::page::record::Record;
+use crate::page::{HEADER_SIZE, LINE_SIZE, View};
+use crate::pager::{Page, Pin, Shared, State, Which};
+
+/// Keys that are on their way together: more than the lines that a core can wait for at once, and
+/// few enough that what was fetched is still in its first cache when it is used.
+pub(crate) const LANES: usize = 32;
+/// How many lookups ahead the rest of a value is asked for.
+const VALUES_AHEAD: usize = 4;
+/// Lines of a record that are asked for before its length is known.
+const FIRST_LINES: usize = 2;
+
+/// How many times longer than a wave's pages its values may take before it is called waiting.
+const COPIES_TAKE: u32 = 8;
+/// Bytes of a record before its key, at most.
+const RECORD_HEADER: usize = 5;
+/// Keys whose pages are asked for together if lookups wait for the device.
+const BATCH: usize = 32 * LANES;
+
+/// One key of a wave.
+#[derive(Clone, Copy, Default)]
+struct Lane<'p> {
+    hash: u64,
+    /// Its bucket's page and the page's cell count.
+    page: Option<(View<'p>, usize)>,
+    /// The slot of the first record with its tag, and the record's offset.
+    slot: Option<(SlotPlace, usize)>,
+}
+
+/// Calls `found` with each key's place in `keys` and its value, in the keys' order. `value_len` is
+/// how much of each value the caller is going to read, as far as it knows.
+pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    keys: &[K],
+    value_len: usize,
+    mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
+) -> Result<()> {
+    let mut lanes = [Lane::default(); LANES];
+    for (batch, keys) in keys.chunks(BATCH).enumerate() {
+        if shared.is_cold() {
+            ask(shared, pin, keys);
+        }
+        let mut waited = Duration::ZERO;
+        for (wave, keys) in keys.chunks(LANES).enumerate() {
+            let first = batch * BATCH + wave * LANES;
+            let lanes = lanes.get_mut(..keys.len()).unwrap_or_default();
+            for (lane, key) in lanes.iter_mut().zip(keys) {
+                lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
+            }
+            waited = waited.max(fetch(shared, pin, lanes));
+            let started = (value_len > 0).then(Instant::now);
+            look(shared, pin, keys, lanes, value_len, |i, hit| found(first + i, hit))?;
+            // Values may be elsewhere than their records. A caller that said how much it reads copies
+            // it meanwhile: only what takes many times as long is a wait for the device.
+            let copied = started.map_or(Duration::ZERO, |started| started.elapsed());
+            waited = waited.max(copied / COPIES_TAKE);
+        }
+        // The longest wave tells: what was asked for with its pages is there for the others.
+        shared.note_wait(waited);
+    }
+    Ok(())
+}
+
+/// The last wave: looks the keys up, and asks for values some keys ahead.
+#[inline]
+fn look<'p, K: AsRef<[u8]>>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    keys: &[K],
+    lanes: &[Lane<'p>],
+    value_len: usize,
+    mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
+) -> Result<()> {
+    let reads_on = value_len + RECORD_HEADER > FIRST_LINES * LINE_SIZE;
+    if reads_on {
+        for lane in lanes.iter().take(VALUES_AHEAD) {
+            fetch_value(shared, pin, lane, value_len);
+        }
+    }
+    for (i, (key, lane)) in keys.iter().zip(lanes).enumerate() {
+        if let (true, Some(ahead)) = (reads_on, lanes.get(i + VALUES_AHEAD)) {
+            fetch_value(shared, pin, ahead, value_len);
+        }
+        let hit = match believed(shared, pin, lane, key.as_ref())? {
+            Some(hit) => Some(hit),
+            None => get_hashed(shared, pin, key.as_ref(), lane.hash)?,
+        };
+        found(i, hit)?;
+    }
+    Ok(())
+}
+
+/// Asks the system for the pages of all keys, so that the device has them all to do at once.
+#[cold]
+fn ask(shared: &Shared, pin: &Pin<'_>, keys: &[impl AsRef<[u8]>]) {
+    let state = shared.state.load(pin);
+    for key in keys {
+        let hash = hash(key.as_ref(), shared.parameters.hash_seed);
+        let (side, _) = state.side_of(hash);
+        shared.ask_for_buckets(pin, side, std::iter::once(side.layout.bucket_of(hash)));
+    }
+}
+
+/// Three waves: each asks for what the next one reads. Returns how long the pages took.
+#[inline]
+fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) -> Duration {
+    let state = shared.state.load(pin);
+    for lane in &*lanes {
+        let (side, _) = state.side_of(lane.hash);
+        side.prefetch(Which::Buckets, side.layout.bucket_of(lane.hash));
+    }
+    for lane in &mut *lanes {
+        let (side, _) = state.side_of(lane.hash);
+        let word = side.load(Which::Buckets, side.layout.bucket_of(lane.hash));
+        lane.page = shared.known_page(pin, word);
+        if let Some((view, cells)) = lane.page {
+            view.prefetch(HEADER_SIZE + home_cell(lane.hash, cells) * LINE_SIZE);
+        }
+    }
+    let started = Instant::now();
+    for lane in &mut *lanes {
+        lane.slot = None;
+        if lane.page.is_none() {
+            lane.page = first_touch(shared, pin, state, lane.hash);
+        }
+        let Some((view, cells)) = lane.page else { continue };
+        lane.slot = candidate(view, &shared.shape, cells, lane.hash);
+        let Some((_, offset)) = lane.slot else { continue };
+        for line in 0..FIRST_LINES {
+            view.prefetch(offset + line * LINE_SIZE);
+        }
+    }
+    started.elapsed()
+}
+
+/// The page of a hash, if it is one of the file that was not looked at before. What is wrong with it
+/// is for the lookup to say.
+#[cold]
+fn first_touch<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    state: &State,
+    hash: u64,
+) -> Option<(View<'p>, usize)> {
+    if !shared.notes_checks() {
+        return None;
+    }
+    let (side, _) = state.side_of(hash);
+    let bucket = side.layout.bucket_of(hash);
+    let slot = side.word(Which::Buckets, bucket);
+    let word = side.load(Which::Buckets, bucket);
+    match shared.page(pin, side, Which::Buckets, bucket, word, Some(slot)) {
+        Ok(Some(Page::Shared { view, cell_count })) => Some((view, cell_count)),
+        _ => None,
+    }
+}
+
+/// Asks for the value of a record that is in memory, as far as it is read.
+fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize) {
+    let (Some((view, _)), Some((place, offset))) = (lane.page, lane.slot) else { return };
+    match record_at(view, &shared.shape, place) {
+        Some(Record::Inline { key, value }) => {
+            let len = key.len() + value.len().min(value_len);
+            for line in FIRST_LINES..=len / LINE_SIZE {
+                view.prefetch(offset + line * LINE_SIZE);
+            }
+        }
+        Some(Record::Large(large)) => shared.prefetch_large(pin, &large),
+        None => {}
+    }
+}
+
+/// The value of the record that the waves led to, if it has the key.
+#[inline]
+fn believed<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    lane: &Lane<'p>,
+    key: &[u8],
+) -> Result<Option<Hit<'p>>> {
+    let (Some((view, _)), Some((place, _))) = (lane.page, lane.slot) else { return Ok(None) };
+    Ok(match record_at(view, &shared.shape, place) {
+        Some(Record::Inline { key: found, value }) if found == key => Some(Hit::Inline(value)),
+        Some(Record::Large(large))
+            if large.hash == lane.hash
+                && usize::from(large.key_len) == key.len()
+                && shared.large_key_is(pin, &large, key)? =>
+        {
+            Some(Hit::Large(shared.large_bytes(pin, &large)?, key.len()))
+        }
+        _ => None,
+    })
+}

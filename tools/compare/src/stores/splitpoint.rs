@@ -1,0 +1,107 @@
+//! This crate.
+
+use std::time::Duration;
+
+use splitpoint::{Batch as Commit, Durability, Index, Options};
+
+use super::{able, locked};
+use crate::data::{Batch, Keys};
+use crate::store::{Kind, Reader, Result, Setup, Sink, Store};
+
+pub const KIND: Kind = Kind {
+    name: "splitpoint",
+    version: || locked("splitpoint"),
+    settings: "defaults; expected_len (hint), key_size and value_size for 8 + 8; \
+               Durability::Background(200 ms) where durability is in the background; budgets of \
+               memory and log an eighth each of a limit. Source: docs of Options",
+    cannot: able,
+    open,
+    crash_safe: true,
+};
+
+fn open(setup: &Setup) -> Result<Box<dyn Store>> {
+    let mut options = Options::new().expected_len(setup.records);
+    if setup.shape.key == 8 && setup.shape.value == 8 {
+        options = options.key_size(Some(8)).value_size(Some(8));
+    }
+    if !setup.durable {
+        options = options.durability(Durability::Background(Duration::from_millis(200)));
+    }
+    if let Some(buffer) = setup.write_buffer() {
+        options = options.memory_budget(buffer).log_budget(buffer);
+    }
+    Ok(Box::new(Splitpoint(options.open(setup.folder.join("index"))?)))
+}
+
+struct Splitpoint(Index);
+
+impl Store for Splitpoint {
+    fn write(&self, batch: &Batch) -> Result<()> {
+        if batch.len() == 1 {
+            for (key, value) in batch.iter() {
+                self.0.insert(key, value)?;
+            }
+            return Ok(());
+        }
+        let mut commit = Commit::new();
+        for (key, value) in batch.iter() {
+            commit.insert(key, value);
+        }
+        self.0.commit(commit)?;
+        Ok(())
+    }
+
+    fn delete(&self, keys: Keys<'_>) -> Result<()> {
+        let mut commit = Commit::new();
+        for key in keys.iter() {
+            commit.remove(key);
+        }
+        self.0.commit(commit)?;
+        Ok(())
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader + '_>> {
+        Ok(Box::new(Lookups { index: &self.0, keys: Vec::new() }))
+    }
+
+    fn sync(&self) -> Result<bool> {
+        self.0.sync()?;
+        Ok(true)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(self.0.close()?)
+    }
+}
+
+struct Lookups<'a> {
+    index: &'a Index,
+    keys: Vec<&'static [u8]>,
+}
+
+impl Reader for Lookups<'_> {
+    fn get(&mut self, key: &[u8], sink: &mut Sink<'_>) -> Result<()> {
+        if let Some(value) = self.index.get(key)? {
+            sink.take(&value);
+        }
+        Ok(())
+    }
+
+    fn get_many(&mut self, keys: Keys<'_>, sink: &mut Sink<'_>) -> Result<()> {
+        let mut slices = recycled(std::mem::take(&mut self.keys));
+        slices.extend(keys.iter());
+        self.index.get_many_with(&slices, |row, value| {
+            if let Some(value) = value {
+                sink.take_row(row, value);
+            }
+        })?;
+        self.keys = recycled(slices);
+        Ok(())
+    }
+}
+
+/// The room of an emptied vector, for slices that live otherwise.
+fn recycled<'b>(mut slices: Vec<&[u8]>) -> Vec<&'b [u8]> {
+    slices.clear();
+    slices.into_iter().map(|_| -> &'b [u8] { &[] }).collect()
+}
