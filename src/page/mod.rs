@@ -22,6 +22,7 @@
 
 pub(crate) mod array;
 pub(crate) mod bucket;
+pub(crate) mod candidate;
 mod cell;
 pub(crate) mod edit;
 mod fixed;
