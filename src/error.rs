@@ -158,6 +158,15 @@ pub enum Error {
     /// A write method was called inside the closure of [`Index::update`](crate::Index::update).
     #[error("an index cannot be written to inside its own update closure")]
     Reentrant,
+    /// A function that the caller gave panicked, such as the one of
+    /// [`BulkLoader::merge_with`](crate::BulkLoader::merge_with). Nothing was changed.
+    #[error(
+        "a function of the caller panicked: {reason}; nothing was changed, mend it and try again"
+    )]
+    Panicked {
+        /// What the panic said.
+        reason: String,
+    },
     /// An earlier write or sync failed, so the index refuses to write until it is opened anew:
     /// a second sync would report success for data that is gone. Reads go on.
     #[error("{} refuses writes since an earlier failure ({cause}); open it again to recover what is durable", path.display())]

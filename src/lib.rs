@@ -39,6 +39,7 @@
     allow(clippy::cast_possible_truncation, reason = "tests cut numbers down on purpose")
 )]
 
+mod bulk;
 mod checksum;
 mod error;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub mod salvage;
 mod storage;
 mod table;
 
+pub use bulk::{BulkLoader, BulkPhase, BulkProgress};
 pub use error::{Corruption, Error, Place, Promise, Result};
 pub use pager::{Access, Residence, Verify};
 pub use table::check::{CheckReport, Finding, Severity};

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &["pager"],
     &["table"],
-    &["index", "inspect"],
+    &["index", "inspect", "bulk"],
     &["salvage"],
     &["fuzzing"],
 ];

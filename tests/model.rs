@@ -141,6 +141,7 @@ impl Run {
                 1 => self.index.checkpoint().unwrap(),
                 2 | 3 => self.scan(),
                 4 if self.rng.below(4) == 0 => self.backup(),
+                4 if self.rng.below(3) == 0 => self.bulk(),
                 4..30 => self.batch(),
                 30..60 => drop(self.index.begin_checkpoint().unwrap()),
                 60..200 => drop(self.index.step_checkpoint().unwrap()),
@@ -315,6 +316,43 @@ impl Run {
         let copy = self.options.clone().read_only(true).open(&path).unwrap();
         self.verify(&copy);
         copy.close().unwrap();
+    }
+
+    /// A load into what is there, or in its place; or a rewrite.
+    fn bulk(&mut self) {
+        if self.rng.below(2) == 0 {
+            self.index.close().unwrap();
+        }
+        let other = SimulatedDisk::new(0);
+        let placeholder = Options::new().storage(&other).manual().open("/none").unwrap();
+        drop(std::mem::replace(&mut self.index, placeholder));
+        let budget = [1 << 14, 1 << 17, 1 << 22][self.rng.below(3)];
+        let mut loader =
+            self.options.clone().bulk_load("/model").unwrap().small_budget(budget).unwrap();
+        if self.rng.below(8) == 0 {
+            loader = loader.replace().unwrap();
+            self.model.clear();
+        }
+        let merging = self.rng.below(2) == 0 && self.sizes.is_none();
+        if merging {
+            loader = loader.merge_with(|old, new| old.extend_from_slice(new)).unwrap();
+        }
+        for _ in 0..[0, 10, 2_000][self.rng.below(3)] {
+            let key = self.key();
+            if self.rng.below(4) == 0 {
+                loader.remove(&key).unwrap();
+                self.model.remove(&key);
+                continue;
+            }
+            let value = self.value();
+            loader.insert(&key, &value).unwrap();
+            match self.model.get_mut(&key).filter(|_| merging) {
+                Some(old) => old.extend_from_slice(&value),
+                None => drop(self.model.insert(key, value)),
+            }
+        }
+        self.index = loader.finish().unwrap();
+        self.verify(&self.index);
     }
 
     /// What an inspector sees of the file while nobody has it open.

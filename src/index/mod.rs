@@ -9,7 +9,7 @@ mod commit;
 mod diff;
 mod hot;
 mod iter;
-mod open;
+pub(crate) mod open;
 mod options;
 mod rows;
 mod stats;
@@ -435,6 +435,30 @@ impl Index {
     /// would have left it: the next open recovers everything that was acknowledged.
     pub fn close(&self) -> Result<()> {
         self.inner().close()
+    }
+}
+
+/// What a bulk load asks of the index that it replaces.
+impl Index {
+    /// Whether the file needs no log.
+    pub(crate) fn is_closed_clean(&self) -> bool {
+        self.inner().last_meta.lock().unwrap_or_else(PoisonError::into_inner).clean
+    }
+
+    pub(crate) fn log_position(&self) -> crate::page::meta::LogPosition {
+        self.inner().last_meta.lock().unwrap_or_else(PoisonError::into_inner).log
+    }
+
+    pub(crate) fn counts(&self) -> crate::page::meta::Counts {
+        self.inner().last_meta.lock().unwrap_or_else(PoisonError::into_inner).counts
+    }
+
+    pub(crate) fn parameters(&self) -> crate::page::meta::FileParameters {
+        self.shared().parameters
+    }
+
+    pub(crate) fn shared_parts(&self) -> &Shared {
+        self.shared()
     }
 }
 

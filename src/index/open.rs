@@ -27,6 +27,15 @@ use crate::table::Table;
 /// Opens or creates.
 pub(super) fn open(options: Options, path: &Path) -> Result<Index> {
     let (file, path) = open_file(&options, path)?;
+    open_held(options, file, path)
+}
+
+/// Opens a file that is there and locked, by its canonical path.
+pub(crate) fn open_held(
+    options: Options,
+    file: Arc<dyn StorageFile>,
+    path: PathBuf,
+) -> Result<Index> {
     let pages = pager::read_meta(&*file, &path)?;
     check_options(&options, &pages.newest.parameters, &path)?;
     let reading = Reading {
@@ -201,7 +210,7 @@ fn lock(
 }
 
 /// A name that is there and leads nowhere is a dangling link: an index is not put in its place.
-fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
+pub(crate) fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
     let Ok(names) = storage.list(folder_of(path)) else { return Ok(()) };
     let is_there = names.iter().any(|name| Some(name.as_os_str()) == path.file_name());
     if is_there && storage.identity(path).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
@@ -213,7 +222,7 @@ fn refuse_dangling(storage: &dyn Storage, path: &Path) -> Result<()> {
 
 /// What an interrupted creation or backup left is taken over. Anything else of that name is somebody's: a
 /// link, a file of a length that no creation leaves, an index that was written to.
-pub(super) fn check_leftover(
+pub(crate) fn check_leftover(
     storage: &dyn Storage,
     file: &dyn StorageFile,
     new: &Path,
@@ -263,7 +272,7 @@ fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<b
     }
     check_leftover(storage, &*file, &new)?;
     let parameters = new_parameters(options, path)?;
-    let log = LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 };
+    let log = first_log_position();
     let fail = |e| Error::io("create", path, e);
     file.set_len(0).map_err(fail)?;
     let written = pager::create(&*file, path, parameters, first_layout(options, &parameters), log);
@@ -277,6 +286,11 @@ fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<b
     sync_folder(storage, path).map(|()| true)
 }
 
+/// Where the log of a new file would begin.
+pub(crate) fn first_log_position() -> LogPosition {
+    LogPosition { epoch_counter: 0, epoch_random: 0, segment: 0, lsn: 1 }
+}
+
 /// The name of a file that is not whole yet: one that nobody gives to a file of another kind.
 pub(crate) fn partial_name(path: &Path) -> Result<PathBuf> {
     let nameless = || std::io::Error::new(ErrorKind::InvalidInput, "it has no name");
@@ -286,7 +300,7 @@ pub(crate) fn partial_name(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
-fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {
+pub(crate) fn new_parameters(options: &Options, path: &Path) -> Result<FileParameters> {
     let random = |bytes: &mut [u8]| {
         options.storage.random(bytes).map_err(|e| Error::io("get random bytes for", path, e))
     };

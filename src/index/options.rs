@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Index, open};
+use crate::bulk::BulkLoader;
 use crate::error::{Error, Result};
 use crate::page::meta::{INLINE_MAX_MIN, inline_max_of};
 use crate::pager::{Access, Residence, Verify};
@@ -252,6 +253,58 @@ impl Options {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Index> {
         self.check()?;
         open::open(self, path.as_ref())
+    }
+
+    /// Begins a bulk load: any number of records at once, into a new file that takes the place of
+    /// this one when it is whole. Faster than commits from some hundred thousand records on.
+    ///
+    /// # Errors
+    /// As [`Options::open`]; [`Error::Locked`] while someone has the index open for writing, or
+    /// loads it too; [`Error::InvalidOption`] for a handle that is to be read only.
+    pub fn bulk_load(self, path: impl AsRef<Path>) -> Result<BulkLoader> {
+        self.check()?;
+        if self.read_only {
+            let reason = "a bulk load writes".to_owned();
+            return Err(Error::InvalidOption { option: "read_only", reason });
+        }
+        BulkLoader::new(self, path.as_ref())
+    }
+
+    /// Writes the index anew, as small as its records allow, in place of the file that is there: a
+    /// bulk load of nothing into it. [`Options::bulk_load`] and
+    /// [`BulkLoader::fill_percent`] choose how full its pages are to be.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("file");
+    /// # let index = splitpoint::Index::open(&path)?;
+    /// # index.insert("key", "value")?;
+    /// index.close()?;
+    /// let index = splitpoint::Options::new().compact(&path)?;
+    /// assert_eq!(index.len(), 1);
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Options::bulk_load`] and [`BulkLoader::finish`]; [`Error::Io`] if there is no index.
+    pub fn compact(self, path: impl AsRef<Path>) -> Result<Index> {
+        self.create(false).bulk_load(path)?.finish()
+    }
+
+    pub(crate) fn storage_of(&self) -> Arc<dyn Storage> {
+        self.storage.clone()
+    }
+
+    pub(crate) fn is_create_new(&self) -> bool {
+        self.create_new
+    }
+
+    pub(crate) fn may_create(&self) -> bool {
+        self.create || self.create_new
+    }
+
+    pub(crate) fn is_manual(&self) -> bool {
+        self.manual
     }
 
     fn check(&self) -> Result<()> {

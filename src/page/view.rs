@@ -418,6 +418,23 @@ impl OwnedPage {
         unsafe { self.view().bytes() }
     }
 
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len() * 8
+    }
+
+    /// The page of `len` bytes at `offset` in it, to fill.
+    pub(crate) fn frame(&mut self, offset: usize, len: usize) -> Frame<'_> {
+        assert!(
+            offset.is_multiple_of(8) && offset.checked_add(len).is_some_and(|e| e <= self.len())
+        );
+        let start: NonNull<u8> = NonNull::from(self.0.as_mut()).cast();
+        // SAFETY: within the memory, by the check above.
+        let start = unsafe { start.add(offset) };
+        // SAFETY: allocated, aligned, and writable by this borrow alone.
+        unsafe { Frame::new(start, len) }
+    }
+
     /// The page in it.
     #[inline]
     pub(crate) fn view(&self) -> View<'_> {

@@ -37,6 +37,8 @@ pub(crate) enum Op {
     Steps(u8),
     /// `close`, and open again.
     Close,
+    /// `close`, then a bulk load of these into the file that is there.
+    Bulk(Vec<Change>),
     /// The process is killed: what it wrote is in the cache. The next opens it again.
     Kill,
     /// As `Kill`, and then a read-only handle looks before the next writer opens.
@@ -105,6 +107,7 @@ impl Setting {
             Op::Update { key: number, tag } => Op::Update { key: key(number), tag },
             Op::Batch(changes) => Op::Batch(fit_all(changes)),
             Op::Later(changes) => Op::Later(fit_all(changes)),
+            Op::Bulk(changes) => Op::Bulk(fit_all(changes)),
             other => other,
         }
     }
@@ -204,7 +207,8 @@ impl Draw {
             75..83 => Op::Begin,
             83..93 => Op::Steps(u8::try_from(1 + self.rng.below(4)).unwrap_or(1)),
             93..95 => Op::Close,
-            95..97 => Op::KillAndLook,
+            95 => Op::Bulk(self.changes(40)),
+            96 => Op::KillAndLook,
             _ => Op::Kill,
         }
     }

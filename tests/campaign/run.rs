@@ -232,14 +232,12 @@ impl Run {
                 self.note(false)
             }
             Op::Close => {
-                let closed = self.index()?.close();
-                if closed.is_ok() {
-                    let (now, last) = (self.disk.call_count(), self.entries.len() - 1);
-                    self.entries[last].durable.get_or_insert(now);
-                }
-                self.index = None;
-                closed?;
+                self.close()?;
                 self.open()
+            }
+            Op::Bulk(changes) => {
+                self.close()?;
+                self.bulk(changes)
             }
             Op::Kill | Op::KillAndLook => {
                 self.kill();
@@ -249,6 +247,38 @@ impl Run {
                 self.open()
             }
         }
+    }
+
+    fn close(&mut self) -> Result<(), Trouble> {
+        let closed = self.index()?.close();
+        if closed.is_ok() {
+            let (now, last) = (self.disk.call_count(), self.entries.len() - 1);
+            self.entries[last].durable.get_or_insert(now);
+        }
+        self.index = None;
+        Ok(closed?)
+    }
+
+    /// All of it is one commit: the file is the old one or the new one.
+    fn bulk(&mut self, changes: &[Change]) -> Result<(), Trouble> {
+        let options = self.plan.setting.options(&self.disk);
+        let mut loader = options.bulk_load(PATH)?.small_budget(1 << 14)?;
+        for change in changes {
+            match change {
+                Change::Insert { key, len, tag } => {
+                    loader.insert(key_bytes(*key), value_bytes(*len, *tag))?;
+                }
+                Change::Remove { key } => loader.remove(key_bytes(*key))?,
+                Change::Metadata { len, tag } => {
+                    loader = loader.metadata(super::model::metadata_bytes(*len, *tag))?;
+                }
+            }
+        }
+        self.begin(changes);
+        let index = loader.finish()?;
+        let (now, last) = (self.disk.call_count(), self.entries.len() - 1);
+        self.entries[last].durable.get_or_insert(now);
+        self.adopt(index, now)
     }
 
     /// Ends the handle without letting it do anything more to the disk.

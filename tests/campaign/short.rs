@@ -14,7 +14,7 @@ pub(crate) const STARTS: [&str; 6] =
     ["no file", "empty", "a full bucket", "a chain of two", "mid-resize", "large records"];
 
 /// How many operations there are.
-const OPS: usize = 9;
+const OPS: usize = 10;
 
 /// Sequences of up to `most` operations, from all states.
 pub(crate) fn count(most: u32) -> usize {
@@ -97,6 +97,12 @@ fn op(number: usize, place: usize) -> Op {
         // A step of a sweep, and one of a checkpoint.
         7 if place == 1 => Op::Begin,
         7 => Op::Batch(batch(60 + 12 * place, 12, 90)),
+        8 => Op::Bulk(vec![
+            insert(170 + place, 60),
+            Change::Remove { key: 4 },
+            insert(2, 5_000),
+            Change::Metadata { len: 8, tag: 8 },
+        ]),
         _ => [Op::Close, Op::Kill, Op::KillAndLook][place % 3].clone(),
     }
 }

@@ -51,14 +51,14 @@ pub(crate) fn shrink(plan: &Plan, fails: &mut dyn FnMut(&Plan) -> bool) -> Plan 
 
 fn changes(op: &Op) -> Option<&Vec<Change>> {
     match op {
-        Op::Batch(changes) | Op::Later(changes) => Some(changes),
+        Op::Batch(changes) | Op::Later(changes) | Op::Bulk(changes) => Some(changes),
         _ => None,
     }
 }
 
 fn changes_mut(op: &mut Op) -> Option<&mut Vec<Change>> {
     match op {
-        Op::Batch(changes) | Op::Later(changes) => Some(changes),
+        Op::Batch(changes) | Op::Later(changes) | Op::Bulk(changes) => Some(changes),
         _ => None,
     }
 }

@@ -117,6 +117,7 @@ fn op(bytes: &mut Bytes<'_>, page_size: usize) -> Op {
         19 => Op::Close,
         20 => Op::KillAndLook,
         21 => Op::Kill,
+        22 => Op::Bulk(changes(bytes, page_size)),
         _ => {
             let (first, count, how) = (bytes.u8(), bytes.u8(), bytes.u8());
             let keys = (0..u16::from(count)).map(|n| u16::from(first) + n);

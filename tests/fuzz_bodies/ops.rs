@@ -142,6 +142,7 @@ impl Run {
             28 => self.scan(bytes.u8().into()),
             29 if bytes.below(4) == 3 => self.rows(bytes),
             29 => self.backup(),
+            30 => self.bulk(bytes),
             _ => self.reopen(bytes.u8()),
         }
     }
@@ -264,6 +265,38 @@ impl Run {
         self.index().backup(&path).expect("backup");
         let copy = self.options.clone().read_only(true).open(&path).expect("the copy opens");
         self.verify(&copy);
+    }
+
+    fn bulk(&mut self, bytes: &mut Bytes<'_>) {
+        self.index = None;
+        let budget = bytes.of(&[1 << 14, 1 << 18]);
+        let loader = self.options.clone().bulk_load("/ops").expect("bulk_load");
+        let mut loader = loader.small_budget(budget).expect("small_budget");
+        if bytes.below(4) == 3 {
+            loader = loader.replace().expect("replace");
+            self.model.clear();
+        }
+        let merging = bytes.below(2) == 1 && !self.sizes.fixed;
+        if merging {
+            let append = |old: &mut Vec<u8>, new: &[u8]| old.extend_from_slice(new);
+            loader = loader.merge_with(append).expect("merge_with");
+        }
+        for _ in 0..bytes.below(64) {
+            let key = key(bytes, self.sizes);
+            if bytes.below(3) == 0 {
+                loader.remove(&key).expect("remove");
+                self.model.remove(&key);
+                continue;
+            }
+            let value = value(bytes, self.sizes);
+            loader.insert(&key, &value).expect("insert");
+            match self.model.get_mut(&key).filter(|_| merging) {
+                Some(old) => old.extend_from_slice(&value),
+                None => drop(self.model.insert(key, value)),
+            }
+        }
+        self.index = Some(loader.finish().expect("finish"));
+        self.verify(self.index());
     }
 
     /// Closed, dropped, or killed between two calls; seen by a reader; open again.

@@ -13,6 +13,7 @@
 )]
 
 mod arguments;
+mod bulk;
 mod examine;
 mod file;
 mod fork;
@@ -44,6 +45,7 @@ fn main() {
     logs::run(&mut table);
     paths::run(&mut table);
     arguments::run(&mut table);
+    bulk::run(&mut table);
     println!("hostile inputs: {}", table.passed);
     if table.skipped > 0 {
         println!("skipped on this machine: {}", table.skipped);

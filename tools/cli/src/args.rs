@@ -40,6 +40,9 @@ enum Verb {
     /// Write all records as text or binary; `load` reads it back, byte for byte.
     #[command(after_help = help::EXPORT)]
     Export(verbs::export::Args),
+    /// Write the file anew, as small as its records allow.
+    #[command(after_help = help::COMPACT)]
+    Compact(verbs::compact::Args),
     /// Show what a file is made of: bytes by use, fill of buckets, chains, cost of lookups.
     #[command(after_help = help::STAT)]
     Stat(verbs::stat::Args),
@@ -99,6 +102,7 @@ impl Cli {
             Verb::Count(args) => args.run(),
             Verb::Scan(args) => args.run(),
             Verb::Export(args) => args.run(),
+            Verb::Compact(args) => args.run(),
             Verb::Stat(args) => args.run(),
             Verb::Check(args) => args.run(),
             Verb::Dump(args) => args.run(),

@@ -31,6 +31,11 @@ impl Target {
         &self.file
     }
 
+    /// How long to wait for another process.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// Opens it for reading only: nothing on disk changes, not even after a crash.
     pub(crate) fn read(&self) -> Result<Index, Failure> {
         self.try_read().opening(&self.file)

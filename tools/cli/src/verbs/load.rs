@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use splitpoint::{Batch, Durability, Error, Index, Options};
 
+use super::load_bulk::{self, BulkArgs};
 use super::load_reader::{self, Chunk, Placed, Then};
 use crate::columns::Columns;
 use crate::failure::{Answer, Context, Failure, Outcome, say};
@@ -28,10 +29,10 @@ const BAD_SHOWN_MAX: u64 = 20;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
-    /// The file to read; `-` or nothing is standard input.
+    pub(super) target: Target,
+    /// The file to read, or several with --bulk; `-` or nothing is standard input.
     #[arg(value_name = "INPUT")]
-    input: Option<PathBuf>,
+    inputs: Vec<PathBuf>,
     /// The format; told from the name of INPUT if not given.
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     batch: u32,
     /// Pass over what is not a record, list and count it, and go on.
     #[arg(long)]
-    skip_bad: bool,
+    pub(super) skip_bad: bool,
     /// How bytes are written in csv and jsonl [default: utf8].
     #[arg(long, value_enum)]
     encoding: Option<Encoding>,
@@ -53,14 +54,23 @@ pub(crate) struct Args {
     record_max: u64,
     /// Print the summary as one JSON object.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+    #[command(flatten)]
+    bulk: BulkArgs,
 }
 
 impl Args {
     /// Loads. The index is made if it does not exist, but only once the input has been opened and
     /// its header read.
     pub(crate) fn run(self) -> Outcome {
-        let (name, source, progress) = self.open_input()?;
+        if self.bulk.bulk {
+            return load_bulk::run(&self, &self.bulk, &self.inputs);
+        }
+        if self.inputs.len() > 1 {
+            return Err(Failure::Usage("several inputs are for --bulk".to_owned()));
+        }
+        let (name, source, progress) =
+            self.open_input(self.inputs.first().map(PathBuf::as_path))?;
         let path = self.target.path();
         interrupt::watch()?;
         let options = Options::new().durability(Durability::Background(Duration::from_millis(200)));
@@ -95,8 +105,11 @@ impl Args {
         output.finish(Answer::Yes)
     }
 
-    fn open_input(&self) -> Result<(String, Box<dyn Source>, Progress), Failure> {
-        let file = self.input.as_deref().filter(|path| *path != Path::new("-"));
+    pub(super) fn open_input(
+        &self,
+        input: Option<&Path>,
+    ) -> Result<(String, Box<dyn Source>, Progress), Failure> {
+        let file = input.filter(|path| *path != Path::new("-"));
         let format = formats::choose(self.format, file)?;
         let encoding = formats::choose_encoding(format, self.encoding)?;
         if self.key.is_some() && !format.has_header() {
@@ -134,7 +147,7 @@ impl Args {
 
 /// The metadata to write for these columns: none if they stand there already. A table is not
 /// loaded into one with other columns.
-fn settle_columns(
+pub(super) fn settle_columns(
     index: &Index,
     columns: Option<&Columns>,
     path: &Path,
@@ -317,7 +330,7 @@ impl Load<'_> {
 }
 
 /// Whether the index refused a record for what it is, and would take others.
-fn is_about_a_record(error: &Error) -> bool {
+pub(super) fn is_about_a_record(error: &Error) -> bool {
     matches!(
         error,
         Error::KeyTooLarge { .. }
@@ -328,9 +341,9 @@ fn is_about_a_record(error: &Error) -> bool {
 }
 
 /// How far the input has been read, shown on a terminal only.
-struct Progress {
-    bar: ProgressBar,
-    read: Arc<AtomicU64>,
+pub(super) struct Progress {
+    pub(super) bar: ProgressBar,
+    pub(super) read: Arc<AtomicU64>,
 }
 
 impl Progress {

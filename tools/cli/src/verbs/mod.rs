@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod compact;
 pub(crate) mod corrupt;
 pub(crate) mod count;
 pub(crate) mod create;
@@ -12,6 +13,7 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod load;
+mod load_bulk;
 mod load_reader;
 pub(crate) mod metrics;
 pub(crate) mod put;

@@ -167,3 +167,60 @@ fn a_file_in_use_is_refused_or_waited_for() {
     assert!(put.status.success(), "{}", put.stderr.escape_ascii());
     assert_eq!(place.ok(&["count", "a"]), b"26\n");
 }
+
+#[test]
+fn a_bulk_load_of_several_inputs_is_what_one_load_after_the_other_is() {
+    let place = Place::new();
+    place.write("a.tsv", numbered(3_000));
+    place.write("b.tsv", "id\tname\n7\tseven\n3001\tnew\n");
+    place.write("c.csv", "id,name\n8,eight\n7,again\n");
+    for input in ["a.tsv", "b.tsv", "c.csv"] {
+        place.ok(&["load", "slow", input]);
+    }
+    let bulk = ["load", "fast", "a.tsv", "b.tsv", "c.csv", "--bulk", "--memory", "1", "--json"];
+    let json = place.run(&bulk).json();
+    assert_eq!((json["loaded"].clone(), json["count"].clone()), (3_004.into(), 3_001.into()));
+    assert_eq!(json["duplicates"], 3);
+    assert_eq!(place.content("fast"), place.content("slow"));
+    place.ok(&["check", "fast"]);
+    // Into what is there; then in its place.
+    place.write("d.tsv", "id\tname\n7\tonce more\n");
+    place.ok(&["load", "fast", "d.tsv", "--bulk", "--threads", "1", "--fill", "80"]);
+    assert_eq!(place.ok(&["count", "fast"]), b"3001\n");
+    assert_eq!(place.ok(&["get", "fast", "7"]), b"once more");
+    assert!(place.ok(&["export", "fast", "--format", "tsv"]).starts_with(b"id\tname\n"));
+    place.ok(&["load", "fast", "d.tsv", "--bulk", "--replace"]);
+    assert_eq!(place.ok(&["count", "fast"]), b"1\n");
+}
+
+#[test]
+fn a_bulk_load_that_fails_changes_nothing() {
+    let place = Place::new();
+    place.write("good.tsv", numbered(100));
+    place.write("bad.tsv", "id\tname\nbad\n");
+    place.write("other.tsv", "id\tname\tage\n1\t2\t3\n");
+    place.ok(&["load", "a", "good.tsv"]);
+    place.run(&["load", "a", "good.tsv", "bad.tsv", "--bulk"]).fails(4, "a is as it was");
+    place.run(&["load", "a", "good.tsv", "other.tsv", "--bulk"]).fails(4, "other columns");
+    place.run(&["load", "a", "good.tsv", "bad.tsv"]).fails(2, "--bulk");
+    place.run(&["load", "a", "good.tsv", "--replace"]).fails(2, "--bulk");
+    assert_eq!(place.ok(&["count", "a"]), b"100\n");
+    let json = place.run(&["load", "a", "bad.tsv", "--bulk", "--skip-bad", "--json"]).json();
+    assert_eq!(json["bad"], 1);
+}
+
+#[test]
+fn compact_makes_the_file_small_and_keeps_its_records() {
+    let place = Place::new();
+    place.write("t.tsv", numbered(20_000));
+    place.ok(&["load", "a", "t.tsv"]);
+    let before = place.content("a");
+    let json = place.run(&["compact", "a", "--json"]).json();
+    assert_eq!(json["count"], 20_000);
+    assert!(json["bytes"].as_u64().unwrap() <= json["bytes_before"].as_u64().unwrap());
+    assert_eq!(place.content("a"), before);
+    place.ok(&["check", "a"]);
+    place.ok(&["compact", "a", "--fill", "50"]);
+    assert_eq!(place.content("a"), before);
+    place.run(&["compact", "nothing"]).fails(3, "nothing");
+}

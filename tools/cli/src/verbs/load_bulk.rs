@@ -1,0 +1,289 @@
+//! `load --bulk`: the records of any number of files into a new index file at once, which takes the
+//! place of the old one when it is whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use splitpoint::{BulkLoader, BulkPhase, Index, Options};
+
+use super::load::{Args, Progress, is_about_a_record, settle_columns};
+use super::load_reader::{self, Placed, Then};
+use crate::columns::Columns;
+use crate::failure::{Answer, Context, Failure, Outcome, say};
+use crate::formats::Source;
+use crate::human;
+use crate::interrupt;
+use crate::output::Output;
+
+/// Records in a chunk of the reader.
+const CHUNK_LEN: usize = 10_000;
+/// So many bad lines are shown; the others are counted.
+const BAD_SHOWN_MAX: u64 = 20;
+
+/// What a bulk load may be told beyond what every load is.
+#[derive(clap::Args)]
+pub(crate) struct BulkArgs {
+    /// Build the file anew with what is in it and the input, all at once: fastest for much input.
+    #[arg(long)]
+    pub(super) bulk: bool,
+    /// Leave out what the index holds now.
+    #[arg(long, requires = "bulk")]
+    replace: bool,
+    /// Memory for it; what does not fit goes to a file beside the index.
+    #[arg(long, requires = "bulk", value_name = "MIB", default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..1 << 30))]
+    memory: u64,
+    /// Threads that build pages [default: one for each processor].
+    #[arg(long, requires = "bulk", value_name = "COUNT")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// How full a page is to be on average [default: what makes the smallest file that is fast].
+    #[arg(long, requires = "bulk", value_name = "PERCENT")]
+    #[arg(value_parser = clap::value_parser!(u32).range(10..=150))]
+    fill: Option<u32>,
+}
+
+/// An input that is open, and read by a thread of its own.
+struct Input {
+    name: String,
+    source: Box<dyn Source>,
+    progress: Progress,
+}
+
+/// Loads all inputs, in their order.
+pub(super) fn run(args: &Args, bulk: &BulkArgs, paths: &[PathBuf]) -> Outcome {
+    let path = args.target.path();
+    let inputs: Vec<Option<&Path>> = match paths {
+        [] => vec![None],
+        paths => paths.iter().map(|path| Some(path.as_path())).collect(),
+    };
+    let mut open = Vec::new();
+    for input in inputs {
+        let (name, source, progress) = args.open_input(input)?;
+        open.push(Input { name, source, progress });
+    }
+    interrupt::watch()?;
+    let columns = open.first().and_then(|input| input.source.columns().cloned());
+    for input in &open {
+        same_columns(columns.as_ref(), input)?;
+    }
+    let started = Instant::now();
+    let (len_before, metadata) = look(args, bulk, columns.as_ref(), path)?;
+    let bar = ProgressBar::no_length();
+    let loader = loader(args, bulk, metadata, &bar)?;
+    let mut load = Load { args, loader, loaded: 0, bad: 0, bar };
+    let fed = open.into_iter().try_for_each(|input| load.feed(input));
+    if let Err(failure) = fed {
+        load.bar.finish_and_clear();
+        return Err(match failure {
+            Failure::Work(why) => Failure::Work(format!("{why}; {} is as it was", path.display())),
+            other => other,
+        });
+    }
+    let Load { loader, loaded, bad, bar, .. } = load;
+    let index = loader.finish();
+    bar.finish_and_clear();
+    let index = index.working(path)?;
+    let summary = summary(args, &index, (loaded, bad, len_before), started.elapsed())?;
+    index.close().working(path)?;
+    let mut output = Output::new();
+    output.line(summary)?;
+    output.finish(Answer::Yes)
+}
+
+/// All inputs make the same values.
+fn same_columns(first: Option<&Columns>, input: &Input) -> Result<(), Failure> {
+    let columns = input.source.columns();
+    let is_single = |columns: Option<&Columns>| columns.is_none_or(|c| c.values.len() == 1);
+    if columns == first || (is_single(columns) && is_single(first)) {
+        return Ok(());
+    }
+    Err(Failure::Work(format!(
+        "{} has other columns than the first input; load it into an index of its own",
+        input.name
+    )))
+}
+
+/// What is there: how many records, and the metadata that the new file needs.
+fn look(
+    args: &Args,
+    bulk: &BulkArgs,
+    columns: Option<&Columns>,
+    path: &Path,
+) -> Result<(u64, Option<Vec<u8>>), Failure> {
+    let fail = |why: String| Failure::Work(format!("{}: {why}", path.display()));
+    if bulk.replace || std::fs::symlink_metadata(path).is_err() {
+        let metadata = columns.map(Columns::to_metadata).transpose().map_err(fail)?;
+        return Ok((0, metadata.or_else(|| bulk.replace.then(Vec::new))));
+    }
+    let index = args.target.read()?;
+    let metadata = settle_columns(&index, columns, path)?;
+    let len = index.len();
+    index.close().working(path)?;
+    Ok((len, metadata))
+}
+
+fn loader(
+    args: &Args,
+    bulk: &BulkArgs,
+    metadata: Option<Vec<u8>>,
+    bar: &ProgressBar,
+) -> Result<BulkLoader, Failure> {
+    let path = args.target.path();
+    let set = || -> splitpoint::Result<BulkLoader> {
+        let options = Options::new().wait_for_lock(args.target.wait());
+        let mut loader = options.bulk_load(path)?.memory_budget(bulk.memory << 20)?;
+        if let Some(threads) = bulk.threads {
+            loader = loader.threads(threads.into())?;
+        }
+        if let Some(fill) = bulk.fill {
+            loader = loader.fill_percent(fill)?;
+        }
+        if bulk.replace {
+            loader = loader.replace()?;
+        }
+        if let Some(metadata) = metadata {
+            loader = loader.metadata(metadata)?;
+        }
+        let bar = bar.clone();
+        loader.progress(move |now| match now.phase {
+            BulkPhase::Build => {
+                if bar.length().is_none() {
+                    bar.set_length(1000);
+                    let style = "{bar:30} {percent:>3} %  building  {msg}  {eta} left";
+                    bar.set_style(
+                        ProgressStyle::with_template(style)
+                            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+                    );
+                    bar.reset_eta();
+                }
+                #[allow(clippy::cast_possible_truncation, reason = "from 0 to 1000")]
+                bar.set_position((now.share * 1000.0) as u64);
+                bar.set_message(human::bytes(now.written_len));
+            }
+            BulkPhase::Sync => bar.set_message("syncing"),
+            _ => {}
+        })
+    };
+    set().opening(path)
+}
+
+/// A load under way.
+struct Load<'a> {
+    args: &'a Args,
+    loader: BulkLoader,
+    loaded: u64,
+    bad: u64,
+    bar: ProgressBar,
+}
+
+impl Load<'_> {
+    fn feed(&mut self, input: Input) -> Result<(), Failure> {
+        let Input { name, source, progress } = input;
+        let unit = source.unit();
+        let chunks = load_reader::start(source, CHUNK_LEN, self.args.skip_bad);
+        loop {
+            if interrupt::asked() {
+                return Err(Failure::Work("interrupted".to_owned()));
+            }
+            let chunk = match chunks.recv_timeout(Duration::from_millis(100)) {
+                Ok(chunk) => chunk,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Work(format!("{name}: the reader stopped")));
+                }
+            };
+            for Placed { place, record } in &chunk.records {
+                match self.loader.insert(&record.key, &record.value) {
+                    Ok(()) => self.loaded += 1,
+                    Err(error) if is_about_a_record(&error) => {
+                        self.refuse(&name, unit, *place, &error.to_string(), &progress)?;
+                    }
+                    Err(error) => return Err(Failure::working(self.args.target.path(), &error)),
+                }
+            }
+            for (place, why) in &chunk.bad {
+                self.refuse(&name, unit, *place, why, &progress)?;
+            }
+            progress.bar.set_position(progress.read.load(Ordering::Relaxed));
+            progress.bar.set_message(format!("{} records", human::count(self.loaded)));
+            match chunk.then {
+                Then::More => {}
+                Then::End => {
+                    progress.bar.finish_and_clear();
+                    return Ok(());
+                }
+                Then::Stop(why) => return Err(Failure::Work(format!("{name}: {why}"))),
+            }
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        name: &str,
+        unit: &str,
+        place: u64,
+        why: &str,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let message = format!("{name}, {unit} {place}: {why}");
+        if !self.args.skip_bad {
+            return Err(Failure::Work(message));
+        }
+        self.bad += 1;
+        if self.bad <= BAD_SHOWN_MAX {
+            progress.bar.suspend(|| say(format!("{message}; passed over")));
+        } else if self.bad == BAD_SHOWN_MAX + 1 {
+            progress.bar.suspend(|| say("more such are counted, not shown"));
+        }
+        Ok(())
+    }
+}
+
+fn summary(
+    args: &Args,
+    index: &Index,
+    (loaded, bad, len_before): (u64, u64, u64),
+    time: Duration,
+) -> Result<String, Failure> {
+    let path = args.target.path();
+    let stats = index.stats().working(path)?;
+    let count = index.len();
+    let new = count.saturating_sub(len_before);
+    let duplicates = loaded.saturating_sub(new);
+    let pages = (stats.bucket_count + stats.overflow_page_count) * stats.page_size;
+    let fill = 100 * stats.record_len / pages.max(1);
+    if args.json {
+        return Ok(json!({
+            "loaded": loaded,
+            "new": new,
+            "duplicates": duplicates,
+            "bad": bad,
+            "count": count,
+            "bytes": stats.file_len,
+            "fill_percent": fill,
+            "seconds": time.as_secs_f64(),
+        })
+        .to_string());
+    }
+    let mut text = format!(
+        "loaded {} records, {} of them new keys, {} in place of others, in {} ({} a second); {} has {} \
+         in {}, pages {fill} % full",
+        human::count(loaded),
+        human::count(new),
+        human::count(duplicates),
+        human::duration(time),
+        human::rate(loaded, time),
+        path.display(),
+        human::count(count),
+        human::bytes(stats.file_len),
+    );
+    if bad > 0 {
+        text.push_str(&format!("; {} bad passed over", human::count(bad)));
+    }
+    Ok(text)
+}
