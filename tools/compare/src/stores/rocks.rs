@@ -12,9 +12,7 @@ use crate::store::{Kind, Reader, Result, Setup, Sink, Store};
 
 pub const KIND: Kind = Kind {
     name: "RocksDB",
-    version: || {
-        format!("RocksDB {}, crate rocksdb {}", env!("COMPARE_ROCKSDB"), locked("rocksdb"))
-    },
+    version: || format!("RocksDB {}, crate rocksdb {}", env!("COMPARE_ROCKSDB"), locked("rocksdb")),
     settings: "OptimizeForPointLookup with a block cache of twice the payload (half of a limit): \
                bloom filter of 10 bits, hash index in blocks; IncreaseParallelism(2); \
                bytes_per_sync 1 MiB; no compression, as the bytes are random; blob files with \

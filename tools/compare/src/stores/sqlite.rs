@@ -116,7 +116,8 @@ impl Reader for Lookups {
 
     fn release(&mut self) {
         if self.open {
-            self.open = self.connection.execute_batch("COMMIT").is_err();
+            let commit = self.connection.prepare_cached("COMMIT");
+            self.open = commit.and_then(|mut commit| commit.execute([])).is_err();
         }
     }
 }
