@@ -87,7 +87,11 @@ impl Store for Fjall {
         self.database.persist(PersistMode::SyncAll)?;
         // Else the next open puts the journal's records into memory, and nothing is cold.
         self.table.rotate_memtable_and_wait()?;
-        while self.database.outstanding_flushes() > 0 || self.database.active_compactions() > 0 {
+        // A flushed journal is removed a moment later.
+        while self.database.outstanding_flushes() > 0
+            || self.database.active_compactions() > 0
+            || self.database.journal_count() > 1
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
