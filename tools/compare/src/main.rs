@@ -102,13 +102,13 @@ fn run(args: &Args) -> Result<()> {
         for (suite, _) in SUITES {
             for kind in &kinds {
                 one(args, &folder, suite, kind, round, &mut report)?;
+                // Each time, so that a run that is stopped has given something.
+                run.seconds = started.elapsed().as_secs();
+                run.load_after = machine::load_average();
+                report.runs = vec![run.clone()];
+                fs::write(&out, serde_json::to_string_pretty(&report)?)?;
             }
         }
-        // After each round, so that a run that is stopped has given something.
-        run.seconds = started.elapsed().as_secs();
-        run.load_after = machine::load_average();
-        report.runs = vec![run.clone()];
-        fs::write(&out, serde_json::to_string_pretty(&report)?)?;
     }
     let _ = fs::remove_dir(&folder);
     print!("{}", report::markdown(&report, &Choice { whole: true, ..Choice::default() }));

@@ -139,7 +139,11 @@ fn rounds(report: &Report) -> String {
     let counts =
         report.rows.iter().filter(|row| !row.values.is_empty()).map(|row| row.values.len());
     let (least, most) = counts.fold((usize::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
-    if least >= most { format!("{most} rounds") } else { format!("{least} to {most} rounds") }
+    match (least, most) {
+        (1, 1) => "1 round".to_owned(),
+        (least, most) if least >= most => format!("{most} rounds"),
+        (least, most) => format!("{least} to {most} rounds"),
+    }
 }
 
 fn runs(out: &mut String, report: &Report) {

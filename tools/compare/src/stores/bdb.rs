@@ -130,7 +130,10 @@ impl Reader for Lookups<'_> {
         let klen = key.len() as c_uint;
         match unsafe { compare_bdb_get(self.store.db, key.as_ptr(), klen, buffer, room) } {
             -1 => Ok(()),
-            len if len >= 0 => Ok(sink.take(&self.buffer[..len as usize])),
+            len if len >= 0 => {
+                sink.take(&self.buffer[..len as usize]);
+                Ok(())
+            }
             code => done(code),
         }
     }

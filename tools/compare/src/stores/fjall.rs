@@ -17,7 +17,8 @@ pub const KIND: Kind = Kind {
     settings: "cache_size as large as twice the payload (half of a limit); blocks of 4 KiB with \
                hash index (ratio 0.75) for lookups from a cache; no compression, as the bytes are \
                random; bloom filters as by default; key-value separation for values of 1 KiB or \
-               more; PersistMode::SyncData a batch where durable, else by its journal and sync. \
+               more; PersistMode::SyncData a batch where durable, else by its journal and sync; \
+               close flushes the memtable first. \
                Source: docs of KeyspaceCreateOptions",
     cannot: able,
     open,
@@ -84,7 +85,13 @@ impl Store for Fjall {
 
     fn close(self: Box<Self>) -> Result<()> {
         self.database.persist(PersistMode::SyncAll)?;
-        while self.database.outstanding_flushes() > 0 || self.database.active_compactions() > 0 {
+        // Else the next open puts the journal's records into memory, and nothing is cold.
+        self.table.rotate_memtable_and_wait()?;
+        // A flushed journal is removed a moment later.
+        while self.database.outstanding_flushes() > 0
+            || self.database.active_compactions() > 0
+            || self.database.journal_count() > 1
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())

@@ -15,7 +15,8 @@ use crate::store::{Ask, Kind, Need, Reader, Result, Setup, Sink, Store};
 pub const KIND: Kind = Kind {
     name: "odht",
     version: || locked("odht"),
-    settings: "read-only: built in memory and written at close, then mapped; load factor 87 % as \
+    settings: "read-only: built in memory and written at close, then mapped, with \
+               MADV_RANDOM where cold or limited; load factor 87 % as \
                by default; FxHashFn. Source: docs of odht",
     cannot: |ask: &Ask| match (ask.need, ask.shape) {
         (Need::Read | Need::Reopen, Shape { value: 3072, .. }) => Some("not built for this shape"),
@@ -56,10 +57,10 @@ impl<const K: usize, const V: usize> Config for Fixed<K, V> {
 fn open(setup: &Setup) -> Result<Box<dyn Store>> {
     let path = setup.folder.join("odht");
     match (setup.shape.key, setup.shape.value) {
-        (16, 100) => Odht::<16, 100>::open(path, setup.records),
-        (16, 40) => Odht::<16, 40>::open(path, setup.records),
-        (8, 8) => Odht::<8, 8>::open(path, setup.records),
-        (24, 150) => Odht::<24, 150>::open(path, setup.records),
+        (16, 100) => Odht::<16, 100>::open(path, setup.records, setup.cold),
+        (16, 40) => Odht::<16, 40>::open(path, setup.records, setup.cold),
+        (8, 8) => Odht::<8, 8>::open(path, setup.records, setup.cold),
+        (24, 150) => Odht::<24, 150>::open(path, setup.records, setup.cold),
         _ => Err("odht: no such shape".into()),
     }
 }
@@ -79,13 +80,16 @@ enum Odht<const K: usize, const V: usize> {
 
 impl<const K: usize, const V: usize> Odht<K, V> {
     #[expect(unsafe_code, reason = "nobody changes the file while it is mapped")]
-    fn open(path: PathBuf, records: u64) -> Result<Box<dyn Store>> {
+    fn open(path: PathBuf, records: u64, cold: bool) -> Result<Box<dyn Store>> {
         if !Path::new(&path).exists() {
             let table = HashTableOwned::<Fixed<K, V>>::with_capacity(records as usize, 87);
             return Ok(Box::new(Odht::Built(path, Mutex::new(table))));
         }
-        let map = Mapped(unsafe { Mmap::map(&File::open(&path)?)? });
-        let table = HashTable::<Fixed<K, V>, Mapped>::from_raw_bytes(map);
+        let map = unsafe { Mmap::map(&File::open(&path)?)? };
+        if cold {
+            map.advise(memmap2::Advice::Random)?;
+        }
+        let table = HashTable::<Fixed<K, V>, Mapped>::from_raw_bytes(Mapped(map));
         Ok(Box::new(Odht::Mapped(table.map_err(|error| error.to_string())?)))
     }
 }

@@ -13,7 +13,8 @@ pub const KIND: Kind = Kind {
     version: || locked("splitpoint"),
     settings: "defaults; expected_len (hint), key_size and value_size for 8 + 8; \
                Durability::Background(200 ms) where durability is in the background; budgets of \
-               memory and log an eighth each of a limit. Source: docs of Options",
+               memory and log an eighth each of a limit; get_many_into for rows of a matrix. \
+               Source: docs of Options",
     cannot: able,
     open,
     crash_safe: true,
@@ -61,7 +62,7 @@ impl Store for Splitpoint {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(Lookups { index: &self.0, keys: Vec::new() }))
+        Ok(Box::new(Lookups { index: &self.0, keys: Vec::new(), found: Vec::new() }))
     }
 
     fn sync(&self) -> Result<bool> {
@@ -77,6 +78,7 @@ impl Store for Splitpoint {
 struct Lookups<'a> {
     index: &'a Index,
     keys: Vec<&'static [u8]>,
+    found: Vec<bool>,
 }
 
 impl Reader for Lookups<'_> {
@@ -90,11 +92,17 @@ impl Reader for Lookups<'_> {
     fn get_many(&mut self, keys: Keys<'_>, sink: &mut Sink<'_>) -> Result<()> {
         let mut slices = recycled(std::mem::take(&mut self.keys));
         slices.extend(keys.iter());
-        self.index.get_many_with(&slices, |row, value| {
-            if let Some(value) = value {
-                sink.take_row(row, value);
-            }
-        })?;
+        if let Some((rows, len)) = &mut sink.matrix {
+            self.found.resize(slices.len(), false);
+            let rows = &mut rows[..slices.len() * *len];
+            sink.found += self.index.get_many_into(&slices, *len, rows, &mut self.found)? as u64;
+        } else {
+            self.index.get_many_with(&slices, |row, value| {
+                if let Some(value) = value {
+                    sink.take_row(row, value);
+                }
+            })?;
+        }
         self.keys = recycled(slices);
         Ok(())
     }

@@ -14,7 +14,8 @@ pub const KIND: Kind = Kind {
     name: "SQLite",
     version: || format!("rusqlite {}, SQLite {}", locked("rusqlite"), rusqlite::version()),
     settings: "journal_mode WAL; synchronous FULL where durable, else NORMAL; cache_size and \
-               mmap_size of twice the payload (half of a limit); WITHOUT ROWID for small values, \
+               mmap_size of twice the payload (half of a limit; nothing mapped where cold or \
+               limited); WITHOUT ROWID for small values, \
                rowid table with a unique index for values of 1 KiB or more; cached statements. \
                Source: sqlite.org/wal.html, pragma.html, withoutrowid.html",
     cannot: able,
@@ -25,15 +26,16 @@ pub const KIND: Kind = Kind {
 struct Sqlite {
     path: PathBuf,
     cache: u64,
+    mapped: u64,
     writer: Mutex<Connection>,
 }
 
-fn connect(path: &PathBuf, cache: u64, synchronous: &str) -> Result<Connection> {
+fn connect(path: &PathBuf, cache: u64, mapped: u64, synchronous: &str) -> Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(60))?;
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
-         PRAGMA cache_size = -{}; PRAGMA mmap_size = {cache};",
+         PRAGMA cache_size = -{}; PRAGMA mmap_size = {mapped};",
         cache >> 10,
     ))?;
     Ok(connection)
@@ -41,12 +43,14 @@ fn connect(path: &PathBuf, cache: u64, synchronous: &str) -> Result<Connection> 
 
 fn open(setup: &Setup) -> Result<Box<dyn Store>> {
     let (path, cache) = (setup.folder.join("sqlite"), setup.cache());
-    let writer = connect(&path, cache, if setup.durable { "FULL" } else { "NORMAL" })?;
+    // Each fault of a mapped page reads its neighbours too, which is of use in memory alone.
+    let mapped = if setup.cold { 0 } else { cache };
+    let writer = connect(&path, cache, mapped, if setup.durable { "FULL" } else { "NORMAL" })?;
     let table = if setup.shape.value >= 1024 { "" } else { "WITHOUT ROWID" };
     writer.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) {table}"
     ))?;
-    Ok(Box::new(Sqlite { path, cache, writer: Mutex::new(writer) }))
+    Ok(Box::new(Sqlite { path, cache, mapped, writer: Mutex::new(writer) }))
 }
 
 impl Sqlite {
@@ -75,7 +79,7 @@ impl Store for Sqlite {
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
         Ok(Box::new(Lookups {
-            connection: connect(&self.path, self.cache, "NORMAL")?,
+            connection: connect(&self.path, self.cache, self.mapped, "NORMAL")?,
             open: false,
         }))
     }
@@ -116,7 +120,8 @@ impl Reader for Lookups {
 
     fn release(&mut self) {
         if self.open {
-            self.open = self.connection.execute_batch("COMMIT").is_err();
+            let commit = self.connection.prepare_cached("COMMIT");
+            self.open = commit.and_then(|mut commit| commit.execute([])).is_err();
         }
     }
 }
