@@ -171,6 +171,30 @@ fn loads_come_to_what_a_map_comes_to() {
     }
 }
 
+/// Embeddings, reloaded daily: the file takes what the values take, and each value is aligned.
+#[test]
+fn large_values_are_packed_without_waste() {
+    for len in [512, 1024, 3072, 4096, 6144, 16384] {
+        let count = (24 << 20) / len as u64;
+        let folder = folder();
+        let path = folder.path().join("packed.sp");
+        let big = |n: u64| -> Vec<u8> { value(n).into_iter().cycle().take(len).collect() };
+        let mut loader = Options::new().bulk_load(&path).unwrap();
+        (0..count).for_each(|n| loader.insert(key(n), big(n)).unwrap());
+        let index = loader.finish().unwrap();
+        for n in 0..count {
+            let found = index.get(key(n)).unwrap().unwrap();
+            assert_eq!((&*found, found.as_ptr() as usize % 64), (&*big(n), 0), "{len}, {n}");
+        }
+        check(&index);
+        let payload = count * (16 + len as u64);
+        let file_len = std::fs::metadata(&path).unwrap().len();
+        println!("bulk: {count} values of {len}: {:.3} x", file_len as f64 / payload as f64);
+        assert!(file_len * 100 <= payload * 105, "{len}: {file_len} for {payload}");
+        index.close().unwrap();
+    }
+}
+
 #[test]
 fn one_key_without_end_is_merged_in_order_within_the_budget() {
     let disk = SimulatedDisk::new(1);

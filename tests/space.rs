@@ -41,7 +41,7 @@ fn main() {
     });
     verify(&index, count, |_| true);
     index.close().unwrap();
-    let (full, files) = on_disk(folder.path());
+    let (full, files) = on_disk(&path);
     let ratio = full as f64 / (count * PAYLOAD) as f64;
     println!(
         "space: full {full} bytes on disk, {:.1} a record, {ratio:.3} x payload, {files} file",
@@ -57,7 +57,7 @@ fn main() {
     });
     verify(&index, count, |n| !removed(n));
     index.close().unwrap();
-    let half = on_disk(folder.path()).0;
+    let half = on_disk(&path).0;
     println!(
         "space: half {half} bytes on disk, {:.3} x payload",
         half as f64 / (count / 2 * PAYLOAD) as f64
@@ -73,7 +73,7 @@ fn main() {
     });
     verify(&index, count, |_| false);
     index.close().unwrap();
-    let (empty, files) = on_disk(folder.path());
+    let (empty, files) = on_disk(&path);
     println!("space: empty {empty} bytes on disk, {files} file");
     assert!(empty < EMPTY_MAX, "{empty} bytes");
     large(count / 20);
@@ -110,7 +110,7 @@ fn large(count: u64) {
         index.insert(key(n), large_value(n, 0)).unwrap();
     }
     index.close().unwrap();
-    let ratio = on_disk(folder.path()).0 as f64 / payload;
+    let ratio = on_disk(&path).0 as f64 / payload;
     println!("space: {count} values of {LARGE} bytes, {ratio:.3} x payload");
     assert!(ratio <= 1.05, "{ratio:.3} x payload");
 
@@ -127,7 +127,7 @@ fn large(count: u64) {
     index.checkpoint().unwrap();
     verify(&index, &rounds);
     index.close().unwrap();
-    let ratio = on_disk(folder.path()).0 as f64 / payload;
+    let ratio = on_disk(&path).0 as f64 / payload;
     println!("space: overwritten twice, {ratio:.3} x payload, at most {most:.3} x meanwhile");
     assert!(ratio <= 1.25, "{ratio:.3} x payload");
 
@@ -137,7 +137,7 @@ fn large(count: u64) {
         assert!(index.remove(key(n)).unwrap());
     }
     index.close().unwrap();
-    let (empty, files) = on_disk(folder.path());
+    let (empty, files) = on_disk(&path);
     println!("space: removed, {empty} bytes on disk, {files} file");
     assert!(empty < EMPTY_MAX, "{empty} bytes");
 }
@@ -221,10 +221,10 @@ fn verify_these(index: &Index, numbers: &[u64], is_there: &impl Fn(u64) -> bool)
     assert_eq!(seen, numbers.len());
 }
 
-/// Allocated bytes of all files in the folder, and how many files; what the bytes are for adds up.
-fn on_disk(folder: &Path) -> (u64, usize) {
-    let path = folder.join("records");
-    let stat = Inspector::open(&path).unwrap().stat(|_, _| ()).unwrap();
+/// Allocated bytes of all files in the file's folder, and how many files; what the bytes are for adds up.
+fn on_disk(path: &Path) -> (u64, usize) {
+    let folder = path.parent().unwrap();
+    let stat = Inspector::open(path).unwrap().stat(|_, _| ()).unwrap();
     let sum: u64 = stat.pages.iter().map(|share| share.bytes).sum();
     assert_eq!(sum, path.metadata().unwrap().len());
     assert!(stat.check.is_sound(), "{}", stat.check);

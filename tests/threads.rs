@@ -62,14 +62,13 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    fn fit(&self, key: String) -> Vec<u8> {
-        let mut key = key.into_bytes();
+    fn fit(&self, mut key: Vec<u8>) -> Vec<u8> {
         key.resize(if self.is_fixed { FIXED_KEY } else { key.len() }, b' ');
         key
     }
 
     fn key(&self, writer: usize, n: usize) -> Vec<u8> {
-        self.fit(format!("writer {writer} key {n}"))
+        self.fit(key(writer, n))
     }
 
     fn value(&self, counter: u64, n: usize) -> Vec<u8> {
@@ -162,7 +161,9 @@ impl Run<'_> {
                 let (copy, value) = held.swap_remove(rng.below(40));
                 assert_eq!(*copy, *value);
             }
-            assert!(self.index.get(self.fit(format!("absent {n}"))).unwrap().is_none());
+            assert!(
+                self.index.get(self.fit(format!("absent {n}").into_bytes())).unwrap().is_none()
+            );
         }
         assert!(held.iter().all(|(copy, value)| **copy == **value));
         count
@@ -173,9 +174,9 @@ impl Run<'_> {
     fn gathers(&self, writer: usize, n: usize, seen: &mut u64) {
         let acknowledged = self.acknowledged.0[writer][n].load(Ordering::SeqCst);
         let least = acknowledged.max(*seen);
-        let mut keys = vec![key(writer, n); 40];
-        keys.push(b"absent".to_vec());
-        let row_len = value(least, n).len();
+        let mut keys = vec![self.key(writer, n); 40];
+        keys.push(self.fit(b"absent".to_vec()));
+        let row_len = self.value(least, n).len();
         let (mut rows, mut found) = (vec![0xee; keys.len() * row_len], vec![false; keys.len()]);
         match self.index.get_many_into(&keys, row_len, &mut rows, &mut found) {
             Err(Error::RowSize { row, len, expected }) => {
@@ -203,10 +204,11 @@ impl Run<'_> {
                     let mut batch = Batch::new();
                     for n in chunk {
                         match insert {
-                            true => {
-                                batch.insert(self.fit(format!("ballast {n}")), self.value(7, *n))
-                            }
-                            false => batch.remove(self.fit(format!("ballast {n}"))),
+                            true => batch.insert(
+                                self.fit(format!("ballast {n}").into_bytes()),
+                                self.value(7, *n),
+                            ),
+                            false => batch.remove(self.fit(format!("ballast {n}").into_bytes())),
                         };
                     }
                     self.index.commit(batch).unwrap();

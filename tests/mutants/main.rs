@@ -1,4 +1,4 @@
-//! The test of the tests: each classic mistake is switched on, and a campaign must notice, within
+//! The test of the tests: each classic mistake is switched on, and a campaign must notice, most within
 //! seconds. A line for each mistake names the campaign that did.
 #![expect(
     clippy::indexing_slicing,
@@ -26,7 +26,7 @@ use splitpoint::mutant::{self, Mutant};
 
 const THREADS: usize = 2;
 /// No campaign goes on longer with one mutant.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() {
     hush_panics();
