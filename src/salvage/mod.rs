@@ -17,7 +17,7 @@
 //! use splitpoint::salvage::Salvage;
 //! let report = Salvage::new().run(&damaged, &new)?;
 //! assert!(report.is_whole() && report.record_count == 1);
-//! # Ok::<(), splitpoint::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod corrupt;
