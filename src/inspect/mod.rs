@@ -7,7 +7,7 @@
 //! Of an open file it shows the last checkpoint that it finds. Its pages stay as they are until the
 //! writer has written the next one; so a look that met a broken promise is taken again if there is
 //! a newer checkpoint by then. If that happens again and again, it says that the writer is too fast
-//! ([`Report::is_overtaken`], [`CheckReport::is_overtaken`]) and claims no damage.
+//! ([`Report::is_overtaken`], [`CheckReport::is_overtaken`](crate::CheckReport::is_overtaken)) and claims no damage.
 //!
 //! Changes that are only in the log are not seen but by [`Inspector::log`], and by
 //! [`Inspector::check`], which proves the log too.

@@ -38,6 +38,7 @@ pub(crate) enum Use {
 pub(crate) struct Map {
     start: NonNull<u8>,
     len: usize,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "it keeps the bytes where they are"))]
     owner: Arc<dyn Any + Send + Sync>,
 }
 
