@@ -13,8 +13,11 @@ cargo clippy --all-targets -- -D warnings
 cargo clippy -p splitpoint -- -D warnings
 cargo clippy --all-targets --features splitpoint/mutants -- -D warnings
 cargo clippy -p splitpoint-torture --all-targets -- -D warnings
+cargo clippy -p splitpoint-cli --all-targets --features parquet -- -D warnings
 step cargo test
 cargo test --release
+# Inputs in Parquet and Arrow: the other tests of the tool are the same with the feature.
+cargo test --release -p splitpoint-cli --features parquet --test cli columnar
 step a report in a real browser
 bash tools/cli/report_screenshot.sh
 step cargo doc

@@ -3,7 +3,7 @@
 
 use std::io::{BufReader, Cursor};
 
-use crate::columns::Columns;
+use crate::columns::{Choice, Columns};
 use crate::formats::{Encoding, Format, Reading, Record, SinkError, Step, sink, source};
 
 const RECORD_MAX: usize = 96;
@@ -70,7 +70,8 @@ fn read_to(
     record_max: usize,
 ) -> Found {
     let input = Box::new(BufReader::with_capacity(buffer_size, Cursor::new(text.to_vec())));
-    let reading = Reading { format, encoding, key_column, record_max };
+    let columns = Choice { key: key_column, values: None };
+    let reading = Reading { format, encoding, columns, record_max };
     let mut found = Found { columns: None, steps: Vec::new(), end: Ok(()) };
     let mut source = match source(input, &reading) {
         Ok(source) => source,

@@ -22,6 +22,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -109,6 +110,43 @@ impl Run {
         value
     }
 
+    /// Makes all records, one after another.
+    fn generate(&self, mut take: impl FnMut(&[u8], &[u8])) {
+        let (mut key, mut value) = ([0; 256], [0; 4096]);
+        for n in 0..self.count {
+            let key = self.key(n, &mut key);
+            match self.keys {
+                0 => take(key, self.value(n, &mut value)),
+                _ => take(key, &1_u64.to_le_bytes()),
+            }
+        }
+    }
+
+    /// Makes all records for nobody: from when to when.
+    fn generator_alone(&self) -> (Moment, Moment) {
+        let first = Moment::now();
+        self.generate(|key, value| {
+            std::hint::black_box((key, value));
+        });
+        (first, Moment::now())
+    }
+
+    fn per_record(&self, time: Duration) -> u64 {
+        time.as_nanos() as u64 / self.count.max(1)
+    }
+
+    fn print_phase(&self, name: &str, from: Moment, to: Moment) {
+        let (user, system) = (to.user - from.user, to.system - from.system);
+        println!(
+            "{name}{:.1}, of the processor {:.1} user, {:.1} system: {} and {} ns a record",
+            (to.at - from.at).as_secs_f64(),
+            user.as_secs_f64(),
+            system.as_secs_f64(),
+            self.per_record(user),
+            self.per_record(system)
+        );
+    }
+
     fn load(&self, path: &Path) -> Index {
         let _ = std::fs::remove_file(path);
         let mut options = Options::new();
@@ -139,32 +177,34 @@ impl Run {
                 if now.phase == BulkPhase::Input {
                     times.clear();
                 }
-                times.push(*now);
+                times.push((*now, Moment::now()));
             })
             .unwrap();
+        let generator = self.generator_alone();
         let watch = Watch::start(path);
-        let (started, cpu) = (Instant::now(), cpu_time());
-        let (mut key, mut value) = ([0; 256], [0; 4096]);
-        for n in 0..self.count {
-            if self.keys > 0 {
-                loader.insert(self.key(n, &mut key), 1_u64.to_le_bytes()).unwrap();
-            } else {
-                loader.insert(self.key(n, &mut key), self.value(n, &mut value)).unwrap();
-            }
-        }
-        let input = started.elapsed();
+        let (started, first) = (Instant::now(), Moment::now());
+        self.generate(|key, value| loader.insert(key, value).unwrap());
+        let input = Moment::now();
         let index = loader.finish().unwrap();
-        let (time, cpu) = (started.elapsed(), cpu_time() - cpu);
+        let (time, end) = (started.elapsed(), Moment::now());
         let states = times.lock().unwrap();
-        let at = |phase| states.iter().find(|s| s.phase == phase).map_or(time, |s| s.elapsed);
-        let last = states.last().unwrap();
-        let per = |d: Duration| d.as_nanos() as u64 / self.count.max(1);
+        let synced = states.iter().find(|(now, _)| now.phase == BulkPhase::Sync);
+        let built = synced.map_or(end, |(_, moment)| *moment);
+        let last = states.last().unwrap().0;
         println!("records       {} in, {} in the file", self.count, index.len());
         println!("seconds       {:.1}", time.as_secs_f64());
-        println!("  input       {:.1}", input.as_secs_f64());
-        println!("  build       {:.1}", (at(BulkPhase::Sync) - input).as_secs_f64());
-        println!("  sync        {:.1}", (time - at(BulkPhase::Sync)).as_secs_f64());
-        println!("cpu           {:.1} s, {} ns a record", cpu.as_secs_f64(), per(cpu));
+        self.print_phase("  input       ", first, input);
+        self.print_phase("  build       ", input, built);
+        self.print_phase("  sync        ", built, end);
+        self.print_phase("generator     ", generator.0, generator.1);
+        let cpu = end.cpu() - first.cpu();
+        let own = cpu.saturating_sub(generator.1.cpu() - generator.0.cpu());
+        println!(
+            "cpu           {:.1} s, {} ns a record; {} ns without the generator",
+            cpu.as_secs_f64(),
+            self.per_record(cpu),
+            self.per_record(own)
+        );
         println!("peak memory   {} MiB, the budget is {}", peak_memory(), self.budget >> 20);
         let len = std::fs::metadata(path).unwrap().len();
         let payload =
@@ -183,35 +223,25 @@ impl Run {
 
     fn verify(&self, index: &Index) {
         let count = if self.keys > 0 { 0 } else { self.count };
+        let threads = match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        } as u64;
         for (what, first) in [("present", 0), ("absent", 1 << 60)] {
             let started = Instant::now();
-            let mut n = first;
-            let mut keys = vec![[0; 256]; BATCH];
-            let mut wrong = 0;
-            while n < first + count {
-                let len = BATCH.min((first + count - n) as usize);
-                for (i, key) in keys.iter_mut().enumerate().take(len) {
-                    self.key(n + i as u64, key);
-                }
-                let slices: Vec<&[u8]> =
-                    keys[..len].iter().map(|key| &key[..self.key_len]).collect();
-                let mut value = [0; 4096];
-                index
-                    .get_many_with(&slices, |i, found| {
-                        let right = match found {
-                            Some(found) => {
-                                first == 0 && found == self.value(n + i as u64, &mut value)
-                            }
-                            None => first != 0,
-                        };
-                        wrong += u64::from(!right);
-                    })
-                    .unwrap();
-                n += len as u64;
-            }
+            let part = |i: u64| first + count * i / threads;
+            let wrong: u64 = std::thread::scope(|scope| {
+                let parts: Vec<_> = (0..threads)
+                    .map(|i| scope.spawn(move || self.wrong_ones(index, part(i)..part(i + 1))))
+                    .collect();
+                parts.into_iter().map(|part| part.join().unwrap()).sum()
+            });
             assert_eq!(wrong, 0, "of the {what} keys");
-            let time = started.elapsed().as_secs_f64();
-            println!("verified      {count} {what} keys, {:.0} a second", count as f64 / time);
+            let rate = count as f64 / started.elapsed().as_secs_f64();
+            println!(
+                "verified      {count} {what} keys, {rate:.0} lookups a second in get_many of \
+                 {BATCH} on {threads} threads"
+            );
         }
         if self.keys > 0 {
             let mut sum = 0;
@@ -221,6 +251,32 @@ impl Run {
             assert_eq!(sum, self.count);
             println!("verified      the counts of {} keys are those of {sum} rows", index.len());
         }
+    }
+
+    /// How many of these keys are not found as they should be.
+    fn wrong_ones(&self, index: &Index, numbers: Range<u64>) -> u64 {
+        let (mut keys, mut value) = (vec![[0; 256]; BATCH], [0; 4096]);
+        let mut wrong = 0;
+        let mut n = numbers.start;
+        while n < numbers.end {
+            let len = BATCH.min((numbers.end - n) as usize);
+            for (i, key) in keys.iter_mut().enumerate().take(len) {
+                self.key(n + i as u64, key);
+            }
+            let slices: Vec<&[u8]> = keys[..len].iter().map(|key| &key[..self.key_len]).collect();
+            let is_absent = n >= 1 << 60;
+            index
+                .get_many_with(&slices, |i, found| {
+                    let right = match found {
+                        Some(found) => !is_absent && found == self.value(n + i as u64, &mut value),
+                        None => is_absent,
+                    };
+                    wrong += u64::from(!right);
+                })
+                .unwrap();
+            n += len as u64;
+        }
+        wrong
     }
 }
 
@@ -232,12 +288,26 @@ fn peak_memory() -> u64 {
     kib.unwrap_or(0_u64) >> 10
 }
 
-/// Time that all threads of this process were running.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+/// A moment, and how long all threads of this process had been running until then.
+#[derive(Clone, Copy)]
+struct Moment {
+    at: Instant,
+    user: Duration,
+    system: Duration,
+}
+
+impl Moment {
+    fn now() -> Moment {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        let time = |i| Duration::from_millis(10 * ticks(i));
+        Moment { at: Instant::now(), user: time(11), system: time(12) }
+    }
+
+    fn cpu(self) -> Duration {
+        self.user + self.system
+    }
 }
 
 /// Looks how much disk the files beside the target take.

@@ -10,6 +10,24 @@ use crate::escape;
 /// What an index keeps of its user's own.
 const METADATA_MAX: usize = 1024;
 
+/// Which columns of a table are used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// The key; the first if it is not given.
+    pub(crate) key: Option<String>,
+    /// The values, in this order; all the others if none are given.
+    pub(crate) values: Option<Vec<String>>,
+}
+
+/// Where in a row they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) key: usize,
+    pub(crate) values: Vec<usize>,
+    /// Columns of a whole row.
+    pub(crate) count: usize,
+}
+
 /// The names of a table's columns, the key's first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,11 +51,11 @@ impl Columns {
         Columns { key: "key".to_owned(), values: vec!["value".to_owned()] }
     }
 
-    /// Reads a header; also returns where in it the key column stands.
+    /// Reads a header; also returns where in it the chosen columns stand.
     pub(crate) fn from_header(
         header: Vec<Vec<u8>>,
-        key: Option<&str>,
-    ) -> Result<(Columns, usize), String> {
+        choice: &Choice,
+    ) -> Result<(Columns, Places), String> {
         let mut names = Vec::with_capacity(header.len());
         for name in header {
             let name = String::from_utf8(name).map_err(|error| {
@@ -48,17 +66,33 @@ impl Columns {
             }
             names.push(name);
         }
-        let place = match key {
-            None => 0,
-            Some(key) => names.iter().position(|name| name == key).ok_or_else(|| {
-                format!("no column is named {key:?}; the header has {}", names.join(", "))
-            })?,
-        };
         if names.is_empty() {
             return Err("the header has no columns".to_owned());
         }
-        let key = names.remove(place);
-        Ok((Columns { key, values: names }, place))
+        let place_of = |wanted: &String| {
+            names.iter().position(|name| name == wanted).ok_or_else(|| {
+                format!("no column is named {wanted:?}; the header has {}", names.join(", "))
+            })
+        };
+        let key = choice.key.as_ref().map_or(Ok(0), place_of)?;
+        let mut values = Vec::new();
+        match &choice.values {
+            None => values.extend((0..names.len()).filter(|place| *place != key)),
+            Some(wanted) => {
+                for name in wanted {
+                    let place = place_of(name)?;
+                    if place == key || values.contains(&place) {
+                        return Err(format!("column {name:?} is used twice"));
+                    }
+                    values.push(place);
+                }
+            }
+        }
+        let places = Places { key, values, count: names.len() };
+        let name = |place: &usize| names.get(*place).cloned().unwrap_or_default();
+        let columns =
+            Columns { key: name(&places.key), values: places.values.iter().map(name).collect() };
+        Ok((columns, places))
     }
 
     /// The names as an index keeps them.

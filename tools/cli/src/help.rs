@@ -47,6 +47,8 @@ Example: from a pipe
   zcat events.jsonl.gz | splitpoint load events.sp --format jsonl --skip-bad
 Example: a daily rebuild, all at once
   splitpoint load features.sp day/*.csv --bulk --replace --memory 4096
+Example: vectors by user, as the bytes of their floats (a build with --features parquet)
+  splitpoint load vectors.sp day/*.parquet --bulk --key user --value vector --numbers raw
 
 See `splitpoint help formats` for the formats, `splitpoint load --help` for what is durable when.";
 
@@ -55,6 +57,7 @@ pub(crate) const LOAD_LONG: &str = "\
 Examples:
   splitpoint load packages.sp packages.tsv --key name
   zcat events.jsonl.gz | splitpoint load events.sp --format jsonl --skip-bad
+  splitpoint load vectors.sp day/*.parquet --bulk --key user --value vector --numbers raw
 
 Later records replace earlier ones of the same key, in the input and in the index. Each batch is
 one commit: after a crash it is in as a whole or not at all. While loading, commits are made
@@ -286,16 +289,27 @@ pairs  Binary, without a header: key length and value length, 4 bytes each, litt
        bytes of the key, then those of the value; again and again.
          06 00 00 00  05 00 00 00  "zlib1g"  "1.3.1"
 
-Columns. Without --key the first column is the key. Of the others, a single one is the value as it
-is. Several make one value: each escaped as in tsv (\t \n \r \\ only), with a tab between them;
+parquet, arrow
+       Apache Parquet files and Arrow IPC files or streams, in a build with --features parquet;
+       `load` only. Text and bytes are taken as they are. Numbers become text, as the same table has
+       it in csv (1.5, true, 2024-05-01, 2024-05-01T12:30:00, with Z in a column with a time zone).
+       With --numbers raw they are stored as their little-endian bytes, in the key too, and lists of
+       numbers as the bytes of their elements. A null is no record, unless it is in a value column
+       and --null TEXT says what stands for it.
+
+Columns. Without --key the first column is the key; --value COLUMN,COLUMN,… chooses the others and
+their order, without it all are taken. Of these, a single one is the value as it is. Several make one value: each escaped as in tsv (\t \n \r \\ only), with a tab between them;
 so `get` prints such a value as the rest of its line in tsv. None at all is an empty value. The
 names are kept in the index's metadata as
   {"columns":{"key":"name","values":["version","depends"]}}
 and `export` to tsv or csv gives the columns back, the key's first. A value that is not such a row
 (one that was put by hand, say) is an error there; jsonl and pairs take values as they stand. An
-index without such metadata is exported with the columns `key` and `value`.
+index without such metadata is exported with the columns `key` and `value`. With --numbers raw several
+columns stand one behind another, without tabs, and each must have a fixed size: the value can be cast
+to a struct. To export that is one column, named a+b.
 
-Names. The format is told from the file's name: .tsv .tab, .csv, .jsonl .ndjson, .pairs."#;
+Names. The format is told from the file's name: .tsv .tab, .csv, .jsonl .ndjson, .pairs,
+.parquet .pq, .arrow .arrows .feather."#;
 
 /// Prints [`FORMATS`].
 pub(crate) fn print_formats() -> Outcome {

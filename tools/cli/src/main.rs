@@ -8,6 +8,8 @@
 )]
 
 mod args;
+#[cfg(feature = "parquet")]
+mod columnar;
 mod columns;
 mod demo;
 mod draw;

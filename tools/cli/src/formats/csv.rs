@@ -5,7 +5,7 @@ use std::io::{BufRead, Write};
 
 use super::tsv::assemble;
 use super::{COLUMN_COUNT_MAX, Encoding, Record, SinkError, Step, not_a_row};
-use crate::columns::Columns;
+use crate::columns::{Choice, Columns, Places};
 
 /// What stands between the bytes of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +174,7 @@ pub(super) struct Source<R> {
     rows: Rows<R>,
     fields: Vec<Vec<u8>>,
     columns: Columns,
-    key_index: usize,
+    places: Places,
     encoding: Encoding,
 }
 
@@ -182,7 +182,7 @@ impl<R: BufRead> Source<R> {
     /// Reads the header.
     pub(super) fn new(
         input: R,
-        key: Option<&str>,
+        choice: &Choice,
         encoding: Encoding,
         record_max: usize,
     ) -> Result<Self, String> {
@@ -198,8 +198,8 @@ impl<R: BufRead> Source<R> {
         {
             first.drain(..3);
         }
-        let (columns, key_index) = Columns::from_header(std::mem::take(&mut fields), key)?;
-        Ok(Source { rows, fields, columns, key_index, encoding })
+        let (columns, places) = Columns::from_header(std::mem::take(&mut fields), choice)?;
+        Ok(Source { rows, fields, columns, places, encoding })
     }
 }
 
@@ -229,7 +229,7 @@ impl<R: BufRead + Send> super::Source for Source<R> {
                 Ok(std::borrow::Cow::Owned(bytes)) => *field = bytes,
             }
         }
-        Ok(assemble(&mut self.fields, &self.columns, self.key_index, record))
+        Ok(assemble(&mut self.fields, &self.places, record))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The formats of `load` and `export`: TSV, CSV, JSON lines and pairs. A [`Source`] reads records,
-//! a [`Sink`] writes them, both one at a time. Knows nothing of the index.
+//! a [`Sink`] writes them, both one at a time. Parquet and Arrow are only named here. Knows nothing
+//! of the index.
 
 mod csv;
 mod encoding;
@@ -15,7 +16,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::columns::Columns;
+use crate::columns::{Choice, Columns};
 use crate::failure::Failure;
 pub(crate) use encoding::Encoding;
 
@@ -30,6 +31,20 @@ pub(crate) enum Format {
     Jsonl,
     /// Little-endian u32 key length, u32 value length, the bytes.
     Pairs,
+    /// Apache Parquet; `load` only.
+    Parquet,
+    /// Apache Arrow IPC, a file or a stream; `load` only.
+    Arrow,
+}
+
+/// What numbers become (Parquet, Arrow).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Numbers {
+    /// Text, as the same table has it in csv.
+    #[default]
+    Text,
+    /// Their little-endian bytes; of a list, those of its elements.
+    Raw,
 }
 
 /// The longest key that an index takes, in bytes.
@@ -94,7 +109,7 @@ impl From<std::io::Error> for SinkError {
 pub(crate) struct Reading {
     pub(crate) format: Format,
     pub(crate) encoding: Encoding,
-    pub(crate) key_column: Option<String>,
+    pub(crate) columns: Choice,
     /// The longest line or record in bytes; a longer one is bad, and never held in memory.
     pub(crate) record_max: usize,
 }
@@ -110,8 +125,11 @@ pub(crate) fn choose(asked: Option<Format>, path: Option<&Path>) -> Result<Forma
         Some("csv") => Ok(Format::Csv),
         Some("jsonl" | "ndjson") => Ok(Format::Jsonl),
         Some("pairs") => Ok(Format::Pairs),
+        Some("parquet" | "pq") => Ok(Format::Parquet),
+        Some("arrow" | "arrows" | "feather") => Ok(Format::Arrow),
         _ => Err(Failure::Usage(
-            "the format cannot be told from the name; say --format tsv, csv, jsonl or pairs"
+            "the format cannot be told from the name; say --format tsv, csv, jsonl, pairs, parquet \
+             or arrow"
                 .to_owned(),
         )),
     }
@@ -123,10 +141,11 @@ pub(crate) fn choose_encoding(
     asked: Option<Encoding>,
 ) -> Result<Encoding, Failure> {
     match (format, asked) {
-        (Format::Tsv | Format::Pairs, Some(_)) => Err(Failure::Usage(
-            "--encoding is for csv and jsonl; tsv and pairs carry any bytes as they are".to_owned(),
+        (Format::Csv | Format::Jsonl, asked) => Ok(asked.unwrap_or(Encoding::Utf8)),
+        (_, Some(_)) => Err(Failure::Usage(
+            "--encoding is for csv and jsonl; the others carry any bytes as they are".to_owned(),
         )),
-        (_, asked) => Ok(asked.unwrap_or(Encoding::Utf8)),
+        (_, None) => Ok(Encoding::Utf8),
     }
 }
 
@@ -135,6 +154,11 @@ impl Format {
     pub(crate) fn has_header(self) -> bool {
         matches!(self, Format::Tsv | Format::Csv)
     }
+
+    /// Whether it is read in batches of columns.
+    pub(crate) fn is_columnar(self) -> bool {
+        matches!(self, Format::Parquet | Format::Arrow)
+    }
 }
 
 /// Opens a source; of a format with a header, the header is read now.
@@ -142,13 +166,14 @@ pub(crate) fn source(
     input: Box<dyn BufRead + Send>,
     reading: &Reading,
 ) -> Result<Box<dyn Source>, String> {
-    let key = reading.key_column.as_deref();
+    let choice = &reading.columns;
     let (encoding, record_max) = (reading.encoding, reading.record_max);
     Ok(match reading.format {
-        Format::Tsv => Box::new(tsv::Reader::new(input, key, record_max)?),
-        Format::Csv => Box::new(csv::Source::new(input, key, encoding, record_max)?),
+        Format::Tsv => Box::new(tsv::Reader::new(input, choice, record_max)?),
+        Format::Csv => Box::new(csv::Source::new(input, choice, encoding, record_max)?),
         Format::Jsonl => Box::new(jsonl::Reader::new(input, encoding, record_max)),
         Format::Pairs => Box::new(pairs::Reader::new(input, record_max)),
+        Format::Parquet | Format::Arrow => return Err("it is not read line by line".to_owned()),
     })
 }
 
@@ -164,6 +189,12 @@ pub(crate) fn sink<'a>(
         Format::Csv => Box::new(csv::Sink::new(output, columns, encoding)?),
         Format::Jsonl => Box::new(jsonl::Writer::new(output, encoding)),
         Format::Pairs => Box::new(pairs::Writer::new(output)),
+        Format::Parquet | Format::Arrow => {
+            return Err(SinkError::Record(
+                "parquet and arrow can be loaded, not written; export to tsv, csv, jsonl or pairs"
+                    .to_owned(),
+            ));
+        }
     })
 }
 

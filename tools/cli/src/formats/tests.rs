@@ -3,7 +3,7 @@
 
 use std::io::BufReader;
 
-use super::{Encoding, Format, Reading, Record, Step, source};
+use super::{Choice, Encoding, Format, Reading, Record, Step, source};
 
 /// What a reader found, to its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ const RECORD_MAX: usize = 64;
 fn read(format: Format, encoding: Encoding, bytes: &[u8], buffer_size: usize) -> Found {
     let input =
         Box::new(BufReader::with_capacity(buffer_size, std::io::Cursor::new(bytes.to_vec())));
-    let reading = Reading { format, encoding, key_column: None, record_max: RECORD_MAX };
+    let reading = Reading { format, encoding, columns: Choice::default(), record_max: RECORD_MAX };
     let mut found = Found { steps: Vec::new(), end: Ok(()) };
     let mut source = match source(input, &reading) {
         Ok(source) => source,
@@ -77,7 +77,7 @@ fn input(seed: u64, format: Format) -> Vec<u8> {
     let mut bytes = match format {
         Format::Tsv => b"k\tv\n".to_vec(),
         Format::Csv => b"k,v\n".to_vec(),
-        Format::Jsonl | Format::Pairs => Vec::new(),
+        _ => Vec::new(),
     };
     for _ in 0..below(20) {
         bytes.extend_from_slice(PIECES[below(PIECES.len())]);

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 
 use super::lines::{Line, Lines};
 use super::{Record, SinkError, Source, Step, not_a_row};
-use crate::columns::Columns;
+use crate::columns::{Choice, Columns, Places};
 use crate::escape;
 
 /// Reads TSV.
@@ -13,13 +13,13 @@ pub(super) struct Reader<R> {
     line: Vec<u8>,
     fields: Vec<Vec<u8>>,
     columns: Columns,
-    key_index: usize,
+    places: Places,
     record_max: usize,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads the header.
-    pub(super) fn new(input: R, key: Option<&str>, record_max: usize) -> Result<Self, String> {
+    pub(super) fn new(input: R, choice: &Choice, record_max: usize) -> Result<Self, String> {
         let mut lines = Lines::new(input, record_max);
         let mut line = Vec::new();
         match lines.read(&mut line).map_err(|error| error.to_string())? {
@@ -30,8 +30,8 @@ impl<R: BufRead> Reader<R> {
         let line_body = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         let mut header = Vec::new();
         split(line_body, &mut header).map_err(|why| format!("line 1: {why}"))?;
-        let (columns, key_index) = Columns::from_header(header, key)?;
-        Ok(Reader { lines, line, fields: Vec::new(), columns, key_index, record_max })
+        let (columns, places) = Columns::from_header(header, choice)?;
+        Ok(Reader { lines, line, fields: Vec::new(), columns, places, record_max })
     }
 }
 
@@ -75,24 +75,19 @@ impl<R: BufRead + Send> Source for Reader<R> {
         if let Err(why) = split(&self.line, &mut self.fields) {
             return Ok(Step::Bad(why));
         }
-        Ok(assemble(&mut self.fields, &self.columns, self.key_index, record))
+        Ok(assemble(&mut self.fields, &self.places, record))
     }
 }
 
 /// Makes a record of a row, whose fields are used up.
-pub(super) fn assemble(
-    fields: &mut Vec<Vec<u8>>,
-    columns: &Columns,
-    key_index: usize,
-    record: &mut Record,
-) -> Step {
-    let expected = columns.values.len() + 1;
-    if fields.len() != expected {
-        return Step::Bad(format!("{} columns, the header has {expected}", fields.len()));
+pub(super) fn assemble(fields: &mut [Vec<u8>], places: &Places, record: &mut Record) -> Step {
+    if fields.len() != places.count {
+        return Step::Bad(format!("{} columns, the header has {}", fields.len(), places.count));
     }
-    record.key = fields.remove(key_index);
+    record.key = fields.get_mut(places.key).map(std::mem::take).unwrap_or_default();
     record.value.clear();
-    Columns::join(fields.iter().map(Vec::as_slice), &mut record.value);
+    let field = |place: &usize| fields.get(*place).map_or(&[][..], Vec::as_slice);
+    Columns::join(places.values.iter().map(field), &mut record.value);
     Step::Record
 }
 

@@ -1,22 +1,18 @@
 //! `load`: the records of a file into an index, a batch at a time.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use splitpoint::{Batch, Durability, Error, Index, Options};
 
 use super::load_bulk::{self, BulkArgs};
-use super::load_reader::{self, Chunk, Placed, Then};
+use super::load_input::{Input, InputArgs, Progress};
+use super::load_reader::{self, Chunk, Cut, Placed, Then};
 use crate::columns::Columns;
 use crate::failure::{Answer, Context, Failure, Outcome, say};
-use crate::formats::{self, Encoding, Format, Reading, Source};
+use crate::formats::Source;
 use crate::human;
 use crate::interrupt;
 use crate::output::Output;
@@ -24,6 +20,9 @@ use crate::target::Target;
 
 /// So many bad lines are shown; the others are counted.
 const BAD_SHOWN_MAX: u64 = 20;
+
+/// The most bytes of a batch of Parquet or Arrow.
+const COLUMNAR_BATCH_MAX: u64 = 256 << 20;
 
 /// The arguments of `load`.
 #[derive(clap::Args)]
@@ -33,12 +32,8 @@ pub(crate) struct Args {
     /// The file to read, or several with --bulk; `-` or nothing is standard input.
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// The format; told from the name of INPUT if not given.
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// The column that is the key (tsv, csv) [default: the first].
-    #[arg(long, value_name = "COLUMN")]
-    key: Option<String>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
     /// Records in a commit; fewer if they have 16 MiB together.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -46,12 +41,6 @@ pub(crate) struct Args {
     /// Pass over what is not a record, list and count it, and go on.
     #[arg(long)]
     pub(super) skip_bad: bool,
-    /// How bytes are written in csv and jsonl [default: utf8].
-    #[arg(long, value_enum)]
-    encoding: Option<Encoding>,
-    /// The longest line or record; a longer one is bad.
-    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
-    record_max: u64,
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub(super) json: bool,
@@ -69,8 +58,8 @@ impl Args {
         if self.inputs.len() > 1 {
             return Err(Failure::Usage("several inputs are for --bulk".to_owned()));
         }
-        let (name, source, progress) =
-            self.open_input(self.inputs.first().map(PathBuf::as_path))?;
+        let first = self.inputs.first().map(PathBuf::as_path);
+        let Input { name, source, progress } = self.input.open(first, COLUMNAR_BATCH_MAX)?;
         let path = self.target.path();
         interrupt::watch()?;
         let options = Options::new().durability(Durability::Background(Duration::from_millis(200)));
@@ -103,45 +92,6 @@ impl Args {
         let mut output = Output::new();
         output.line(summary)?;
         output.finish(Answer::Yes)
-    }
-
-    pub(super) fn open_input(
-        &self,
-        input: Option<&Path>,
-    ) -> Result<(String, Box<dyn Source>, Progress), Failure> {
-        let file = input.filter(|path| *path != Path::new("-"));
-        let format = formats::choose(self.format, file)?;
-        let encoding = formats::choose_encoding(format, self.encoding)?;
-        if self.key.is_some() && !format.has_header() {
-            return Err(Failure::Usage(
-                "--key names a column; jsonl and pairs have none".to_owned(),
-            ));
-        }
-        let name = file.map_or("standard input".to_owned(), |path| path.display().to_string());
-        let open = |error: io::Error| Failure::Open(format!("cannot open {name}: {error}"));
-        let (input, len): (Box<dyn Read + Send>, _) = match file {
-            None => (Box::new(io::stdin()), None),
-            Some(path) => {
-                let file = File::open(path).map_err(open)?;
-                let metadata = file.metadata().map_err(open)?;
-                if metadata.is_dir() {
-                    return Err(open(io::ErrorKind::IsADirectory.into()));
-                }
-                (Box::new(file), metadata.is_file().then_some(metadata.len()))
-            }
-        };
-        let progress = Progress::new(len);
-        let counted = Counted { input, read: Arc::clone(&progress.read) };
-        let input: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(1 << 17, counted));
-        let reading = Reading {
-            format,
-            encoding,
-            key_column: self.key.clone(),
-            record_max: usize::try_from(self.record_max).unwrap_or(usize::MAX),
-        };
-        let source = formats::source(input, &reading)
-            .map_err(|why| Failure::Work(format!("{name}: {why}")))?;
-        Ok((name, source, progress))
     }
 }
 
@@ -203,8 +153,9 @@ struct Load<'a> {
 
 impl Load<'_> {
     fn run(&mut self, source: Box<dyn Source>) -> Result<(), Failure> {
-        let batch_len = usize::try_from(self.args.batch).unwrap_or(usize::MAX);
-        let chunks = load_reader::start(source, batch_len, self.args.skip_bad);
+        let count = usize::try_from(self.args.batch).unwrap_or(usize::MAX);
+        let (len, skip_bad) = (load_reader::CHUNK_LEN_MAX, self.args.skip_bad);
+        let chunks = load_reader::start(source, Cut { count, len, skip_bad });
         loop {
             if interrupt::asked() {
                 return Err(Failure::Work("interrupted".to_owned()));
@@ -338,46 +289,4 @@ pub(super) fn is_about_a_record(error: &Error) -> bool {
             | Error::KeySize { .. }
             | Error::ValueSize { .. }
     )
-}
-
-/// How far the input has been read, shown on a terminal only.
-pub(super) struct Progress {
-    pub(super) bar: ProgressBar,
-    pub(super) read: Arc<AtomicU64>,
-}
-
-impl Progress {
-    fn new(len: Option<u64>) -> Progress {
-        let (bar, template) = match len {
-            Some(len) => (
-                ProgressBar::new(len),
-                "{bar:30} {percent:>3} %  {msg}  {bytes_per_sec}  {eta} left",
-            ),
-            None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg}  {bytes_per_sec}"),
-        };
-        let style = ProgressStyle::with_template(template);
-        Progress {
-            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
-            read: Arc::default(),
-        }
-    }
-
-    fn show(&self, loaded: u64) {
-        self.bar.set_position(self.read.load(Ordering::Relaxed));
-        self.bar.set_message(format!("{} records", human::count(loaded)));
-    }
-}
-
-/// Counts what passes through.
-struct Counted<R> {
-    input: R,
-    read: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.input.read(buffer)?;
-        self.read.fetch_add(len as u64, Ordering::Relaxed);
-        Ok(len)
-    }
 }

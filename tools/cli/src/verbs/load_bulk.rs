@@ -2,7 +2,6 @@
 //! place of the old one when it is whole.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -10,17 +9,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use splitpoint::{BulkLoader, BulkPhase, Index, Options};
 
-use super::load::{Args, Progress, is_about_a_record, settle_columns};
-use super::load_reader::{self, Placed, Then};
+use super::load::{Args, is_about_a_record, settle_columns};
+use super::load_input::{Input, Progress};
+use super::load_reader::{self, Cut, Placed, Then};
 use crate::columns::Columns;
 use crate::failure::{Answer, Context, Failure, Outcome, say};
-use crate::formats::Source;
 use crate::human;
 use crate::interrupt;
 use crate::output::Output;
 
 /// Records in a chunk of the reader.
-const CHUNK_LEN: usize = 10_000;
+const CHUNK_COUNT: usize = 10_000;
 /// So many bad lines are shown; the others are counted.
 const BAD_SHOWN_MAX: u64 = 20;
 
@@ -47,11 +46,26 @@ pub(crate) struct BulkArgs {
     fill: Option<u32>,
 }
 
-/// An input that is open, and read by a thread of its own.
-struct Input {
-    name: String,
-    source: Box<dyn Source>,
-    progress: Progress,
+/// What the memory is for, in bytes.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// A batch of Parquet or Arrow.
+    batch_max: u64,
+    /// Records that were read and are not yet in the loader: two chunks wait, one is being made, one
+    /// taken.
+    chunk_len: usize,
+    /// The loader.
+    loader: u64,
+}
+
+impl Memory {
+    fn of(budget: u64) -> Memory {
+        let batch_max = budget / 4;
+        let chunk_len = (budget / 64).min(load_reader::CHUNK_LEN_MAX as u64);
+        // The loader keeps to its own; it has a least.
+        let loader = (budget - 4 * chunk_len - budget / 16).max(1 << 20);
+        Memory { batch_max, chunk_len: usize::try_from(chunk_len).unwrap_or(1 << 14), loader }
+    }
 }
 
 /// Loads all inputs, in their order.
@@ -61,10 +75,10 @@ pub(super) fn run(args: &Args, bulk: &BulkArgs, paths: &[PathBuf]) -> Outcome {
         [] => vec![None],
         paths => paths.iter().map(|path| Some(path.as_path())).collect(),
     };
+    let memory = Memory::of(bulk.memory << 20);
     let mut open = Vec::new();
     for input in inputs {
-        let (name, source, progress) = args.open_input(input)?;
-        open.push(Input { name, source, progress });
+        open.push(args.input.open(input, memory.batch_max)?);
     }
     interrupt::watch()?;
     let columns = open.first().and_then(|input| input.source.columns().cloned());
@@ -74,8 +88,9 @@ pub(super) fn run(args: &Args, bulk: &BulkArgs, paths: &[PathBuf]) -> Outcome {
     let started = Instant::now();
     let (len_before, metadata) = look(args, bulk, columns.as_ref(), path)?;
     let bar = ProgressBar::no_length();
-    let loader = loader(args, bulk, metadata, &bar)?;
-    let mut load = Load { args, loader, loaded: 0, bad: 0, bar };
+    let loader = loader(args, bulk, (memory.loader, metadata), &bar)?;
+    let cut = Cut { count: CHUNK_COUNT, len: memory.chunk_len, skip_bad: args.skip_bad };
+    let mut load = Load { args, loader, cut, loaded: 0, bad: 0, bar };
     let fed = open.into_iter().try_for_each(|input| load.feed(input));
     if let Err(failure) = fed {
         load.bar.finish_and_clear();
@@ -130,13 +145,13 @@ fn look(
 fn loader(
     args: &Args,
     bulk: &BulkArgs,
-    metadata: Option<Vec<u8>>,
+    (memory, metadata): (u64, Option<Vec<u8>>),
     bar: &ProgressBar,
 ) -> Result<BulkLoader, Failure> {
     let path = args.target.path();
     let set = || -> splitpoint::Result<BulkLoader> {
         let options = Options::new().wait_for_lock(args.target.wait());
-        let mut loader = options.bulk_load(path)?.memory_budget(bulk.memory << 20)?;
+        let mut loader = options.bulk_load(path)?.memory_budget(memory)?;
         if let Some(threads) = bulk.threads {
             loader = loader.threads(threads.into())?;
         }
@@ -176,6 +191,7 @@ fn loader(
 struct Load<'a> {
     args: &'a Args,
     loader: BulkLoader,
+    cut: Cut,
     loaded: u64,
     bad: u64,
     bar: ProgressBar,
@@ -185,7 +201,7 @@ impl Load<'_> {
     fn feed(&mut self, input: Input) -> Result<(), Failure> {
         let Input { name, source, progress } = input;
         let unit = source.unit();
-        let chunks = load_reader::start(source, CHUNK_LEN, self.args.skip_bad);
+        let chunks = load_reader::start(source, self.cut);
         loop {
             if interrupt::asked() {
                 return Err(Failure::Work("interrupted".to_owned()));
@@ -209,8 +225,7 @@ impl Load<'_> {
             for (place, why) in &chunk.bad {
                 self.refuse(&name, unit, *place, why, &progress)?;
             }
-            progress.bar.set_position(progress.read.load(Ordering::Relaxed));
-            progress.bar.set_message(format!("{} records", human::count(self.loaded)));
+            progress.show(self.loaded);
             match chunk.then {
                 Then::More => {}
                 Then::End => {

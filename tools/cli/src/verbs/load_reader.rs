@@ -6,8 +6,10 @@ use std::thread;
 
 use crate::formats::{Record, Source, Step};
 
-/// A batch is cut at so many bytes even if it has few records, so that memory stays bounded.
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// A chunk is cut at so many bytes even if it has few records, so that memory stays bounded.
+pub(super) const CHUNK_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that a record takes beside its own: two vectors, and what their memory is rounded up to.
+const RECORD_OVERHEAD: usize = 96;
 
 /// A record and where it came from.
 pub(super) struct Placed {
@@ -35,16 +37,26 @@ pub(super) enum Then {
     Stop(String),
 }
 
+/// How chunks are cut.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// Records, and bytes that they take, at most.
+    pub(super) count: usize,
+    pub(super) len: usize,
+    /// Whether what is no record is passed over.
+    pub(super) skip_bad: bool,
+}
+
 /// Starts reading.
-pub(super) fn start(source: Box<dyn Source>, batch_len: usize, skip_bad: bool) -> Receiver<Chunk> {
+pub(super) fn start(source: Box<dyn Source>, cut: Cut) -> Receiver<Chunk> {
     let (sender, receiver) = sync_channel(2);
-    thread::spawn(move || read(source, batch_len, skip_bad, &sender));
+    thread::spawn(move || read(source, cut, &sender));
     receiver
 }
 
-fn read(mut source: Box<dyn Source>, batch_len: usize, skip_bad: bool, to: &SyncSender<Chunk>) {
+fn read(mut source: Box<dyn Source>, cut: Cut, to: &SyncSender<Chunk>) {
     loop {
-        let chunk = next_chunk(source.as_mut(), batch_len, skip_bad);
+        let chunk = next_chunk(source.as_mut(), cut);
         let last = !matches!(chunk.then, Then::More);
         // The other side hangs up when it has been interrupted or has failed.
         if to.send(chunk).is_err() || last {
@@ -53,19 +65,19 @@ fn read(mut source: Box<dyn Source>, batch_len: usize, skip_bad: bool, to: &Sync
     }
 }
 
-fn next_chunk(source: &mut dyn Source, batch_len: usize, skip_bad: bool) -> Chunk {
+fn next_chunk(source: &mut dyn Source, cut: Cut) -> Chunk {
     let mut chunk = Chunk { records: Vec::new(), bad: Vec::new(), then: Then::More };
     let mut bytes = 0;
-    while chunk.records.len() + chunk.bad.len() < batch_len && bytes < BATCH_BYTES {
+    while chunk.records.len() + chunk.bad.len() < cut.count && bytes < cut.len {
         let mut record = Record::default();
         match source.next(&mut record) {
             Ok(Step::Record) => {
-                bytes += record.key.len() + record.value.len();
+                bytes += record.key.len() + record.value.len() + RECORD_OVERHEAD;
                 chunk.records.push(Placed { place: source.place(), record });
             }
             Ok(Step::Bad(why)) => {
                 chunk.bad.push((source.place(), why));
-                if !skip_bad {
+                if !cut.skip_bad {
                     chunk.then = Then::End;
                     break;
                 }

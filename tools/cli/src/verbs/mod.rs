@@ -14,6 +14,7 @@ pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod load;
 mod load_bulk;
+mod load_input;
 mod load_reader;
 pub(crate) mod metrics;
 pub(crate) mod put;

@@ -1,0 +1,109 @@
+//! A Parquet file: its footer, and the chosen columns in batches. Knows nothing of cells.
+
+use std::fs::File as Handle;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::Batches;
+
+/// Bytes of a batch, about, and rows at most.
+const BATCH_LEN: u64 = 4 << 20;
+const BATCH_ROWS_MAX: u64 = 8192;
+
+/// A file whose footer has been read.
+pub(super) struct File {
+    builder: ParquetRecordBatchReaderBuilder<Handle>,
+    len: u64,
+    read: Arc<AtomicU64>,
+}
+
+impl File {
+    pub(super) fn open(mut file: Handle, read: Arc<AtomicU64>) -> Result<File, String> {
+        let len = file.metadata().map_err(|error| error.to_string())?.len();
+        check_frame(&mut file, len).map_err(|error| error.to_string())??;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file);
+        let builder = builder.map_err(|error| format!("damaged: {error}"))?;
+        Ok(File { builder, len, read })
+    }
+
+    pub(super) fn schema(&self) -> Arc<Schema> {
+        Arc::clone(self.builder.schema())
+    }
+
+    /// The batches, of these columns only, of `batch_max` bytes at most as far as the footer tells.
+    pub(super) fn batches(self, mut chosen: Vec<usize>, batch_max: u64) -> Result<Reader, String> {
+        chosen.sort_unstable();
+        let File { builder, len, read } = self;
+        let mask = ProjectionMask::roots(builder.parquet_schema(), chosen);
+        let (mut bytes, mut rows) = (0_u64, 0_u64);
+        for group in builder.metadata().row_groups() {
+            rows = rows.saturating_add(u64::try_from(group.num_rows()).unwrap_or(0));
+            let used = group.columns().iter().enumerate();
+            for (_, column) in used.filter(|(leaf, _)| mask.leaf_included(*leaf)) {
+                let column = u64::try_from(column.uncompressed_size()).unwrap_or(0);
+                bytes = bytes.saturating_add(column);
+            }
+        }
+        let mean = bytes / rows.max(1) + 1;
+        let batch_rows = (BATCH_LEN.min(batch_max) / mean).clamp(1, BATCH_ROWS_MAX);
+        let batch_rows = usize::try_from(batch_rows).unwrap_or(1);
+        let reader = builder.with_projection(mask).with_batch_size(batch_rows).build();
+        let reader = reader.map_err(|error| format!("damaged: {error}"))?;
+        Ok(Reader { reader, len, rows, done: 0, read })
+    }
+}
+
+/// The batches of a file.
+pub(super) struct Reader {
+    reader: ParquetRecordBatchReader,
+    len: u64,
+    rows: u64,
+    done: u64,
+    read: Arc<AtomicU64>,
+}
+
+impl Batches for Reader {
+    fn next(&mut self) -> Result<Option<RecordBatch>, String> {
+        let Some(batch) = self.reader.next() else {
+            if self.done != self.rows {
+                return Err(format!(
+                    "damaged: it ends after {} rows, its footer has {}",
+                    self.done, self.rows
+                ));
+            }
+            return Ok(None);
+        };
+        let batch = batch.map_err(|error| format!("damaged: {error}"))?;
+        self.done += batch.num_rows() as u64;
+        let used = u128::from(self.len) * u128::from(self.done) / u128::from(self.rows.max(1));
+        self.read.store(u64::try_from(used).unwrap_or(self.len), Ordering::Relaxed);
+        Ok(Some(batch))
+    }
+}
+
+/// The first and last bytes say what it is.
+fn check_frame(file: &mut Handle, len: u64) -> std::io::Result<Result<(), String>> {
+    let mut start = [0; 4];
+    let mut end = [0; 4];
+    if len < 12 {
+        return Ok(Err("not a Parquet file: it has fewer than 12 bytes".to_owned()));
+    }
+    file.read_exact(&mut start)?;
+    file.seek(SeekFrom::End(-4))?;
+    file.read_exact(&mut end)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(match (&start, &end) {
+        (b"PARE", _) | (_, b"PARE") => {
+            Err("an encrypted Parquet file, which cannot be read here".to_owned())
+        }
+        (b"PAR1", b"PAR1") => Ok(()),
+        (b"PAR1", _) => Err("a Parquet file that is cut off: it does not end with PAR1".to_owned()),
+        _ => Err("not a Parquet file: it does not begin with PAR1".to_owned()),
+    })
+}
