@@ -171,6 +171,64 @@ fn loads_come_to_what_a_map_comes_to() {
     }
 }
 
+/// The records of several inputs, in any mixture: the outcome is that of one input after another.
+#[test]
+fn inputs_that_are_read_at_once_come_to_what_one_after_another_comes_to() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let disk = SimulatedDisk::new(seed);
+        let options = Options::new().storage(&disk).manual().hash_seed(seed);
+        let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+        let index = options.clone().open("/bulk").unwrap();
+        for n in 0..rng.below(50) {
+            index.insert(n.to_string(), "old").unwrap();
+            model.insert(n.to_string().into_bytes(), b"old".to_vec());
+        }
+        index.close().unwrap();
+        // Few keys have many records each, so that these are made fewer while they are loaded.
+        let keys = [3, 60, 3_000][rng.below(3)];
+        let mut inputs: Vec<Vec<(Vec<u8>, Option<Vec<u8>>)>> = Vec::new();
+        for input in 0..1 + rng.below(5) {
+            inputs.push(Vec::new());
+            for n in 0..rng.below(3_000) {
+                let key = rng.below(keys).to_string().into_bytes();
+                let value = (rng.below(8) > 0).then(|| format!("{input}, {n}").into_bytes());
+                match &value {
+                    Some(value) => drop(model.insert(key.clone(), value.clone())),
+                    None => drop(model.remove(&key)),
+                }
+                inputs.last_mut().unwrap().push((key, value));
+            }
+        }
+        let loader = options.bulk_load("/bulk").unwrap();
+        let mut loader = loader.small_budget([1 << 14, 1 << 17, 1 << 22][rng.below(3)]).unwrap();
+        let mut rest: Vec<_> = inputs.into_iter().map(Vec::into_iter).enumerate().collect();
+        while !rest.is_empty() {
+            let at = rng.below(rest.len());
+            let (number, records) = &mut rest[at];
+            // The numbers need only rise.
+            loader.next_of_input([0, 1, 127, 128, u32::MAX][*number]).unwrap();
+            let mut count = 0;
+            for (key, value) in records.by_ref().take(1 + rng.below(400)) {
+                match value {
+                    Some(value) => loader.insert(key, value).unwrap(),
+                    None => loader.remove(key).unwrap(),
+                }
+                count += 1;
+            }
+            if count == 0 {
+                rest.remove(at);
+            }
+        }
+        let index = loader.finish().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        println!("seed {seed}: {} records", model.len());
+        holds(&index, &model);
+    }
+    let loader = Options::new().storage(&SimulatedDisk::new(1)).bulk_load("/bulk").unwrap();
+    let mut loader = loader.merge_with(|_, _| ()).unwrap();
+    assert!(matches!(loader.next_of_input(1), Err(Error::InvalidOption { .. })));
+}
+
 /// Embeddings, reloaded daily: the file takes what the values take, and each value is aligned.
 #[test]
 fn large_values_are_packed_without_waste() {

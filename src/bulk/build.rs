@@ -128,7 +128,7 @@ impl<'b> Builder<'b> {
             for (hash, key, value) in resolver.items(piece, start..end) {
                 records.push((hash, self.record(hash, key, value)?));
             }
-            crowded_last(self.output.page_size(), &self.output.pages().shape, &mut records);
+            crowded_last(self.output.page_size(), &self.output.pages.shape, &mut records);
             rest.extend(self.bucket(bucket, &records)?);
         }
         self.chain(run, rest)
@@ -141,7 +141,7 @@ impl<'b> Builder<'b> {
             return Err(Error::ValueSize { len: value.len() as u64, expected: size as u64 });
         }
         self.built.counts.record_count += 1;
-        let pages = self.output.pages();
+        let pages = self.output.pages;
         let record = match pages.is_inline(key.len(), value.len()) {
             true => Record::Inline { key, value },
             false => {
@@ -203,7 +203,7 @@ impl<'b> Builder<'b> {
 
     fn page_of(&self, kind: Kind, owner: u64) -> PageOf {
         let bucket_count = self.output.layout.bucket_count;
-        PageOf { kind, owner, bucket_count, shape: self.output.pages().shape }
+        PageOf { kind, owner, bucket_count, shape: self.output.pages.shape }
     }
 
     fn flush_pages(&mut self) -> Result<()> {

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::partition::{Partition, Sizes};
 use super::piece::{Merge, Piece, Resolver};
 use super::plan::{self, Amount};
-use super::record::Incoming;
+use super::record::{Incoming, Records};
 use super::spill::Spilled;
 use crate::error::{Error, Result};
 use crate::index::Index;
@@ -85,7 +85,7 @@ impl Source {
             for (hash, key, value) in entries {
                 if end.is_none_or(|end| hash < end) {
                     let record = Incoming { key: &key, value: Some(&value) };
-                    piece.push_record(&record, self.sizes.block_len);
+                    piece.push_record(0, &record, self.sizes.block_len);
                 }
             }
             place = next;
@@ -114,6 +114,9 @@ impl Source {
                 spill.read(extent, &mut segment)?;
                 self.add(piece, segment, compact, is_in).ok_or_else(|| spill.damaged())?;
             }
+        }
+        if let (Some(spill), true) = (&self.spill, take) {
+            spill.forget(&extents);
         }
         let sound = "blocks in memory are as they were written";
         if take {
@@ -149,13 +152,12 @@ impl Source {
     }
 
     fn filter(&self, piece: &mut Piece, block: &[u8], is_in: &dyn Fn(u64) -> bool) -> Option<()> {
-        let mut rest = block;
-        while !rest.is_empty() {
-            let (record, after) = Incoming::decode(rest)?;
+        let mut records = Records::of(block);
+        while let Some(record) = records.next() {
+            let (_, record) = record?;
             if is_in(crate::hash::hash(record.key, self.hash_seed)) {
-                piece.push_record(&record, self.sizes.block_len);
+                piece.push_record(records.input, &record, self.sizes.block_len);
             }
-            rest = after;
         }
         Some(())
     }
@@ -249,13 +251,13 @@ impl Compact<'_> {
         let first = self.number * groups;
         piece.order(self.source.hash_seed, layout, (first, first + groups))?;
         let mut resolver = Resolver::new(self.source.merge.clone());
+        resolver.keep_removals = piece.has_inputs();
         let mut compacted = Piece::default();
         for group in 0..usize::try_from(groups).ok()? {
             resolver.clear();
             let end = resolver.add_bucket(piece, piece.bucket(group));
-            for (_, key, value) in resolver.items(piece, 0..end) {
-                let record = Incoming { key, value: Some(value) };
-                compacted.push_record(&record, self.source.sizes.block_len);
+            for (input, record) in resolver.records(piece, 0..end) {
+                compacted.push_record(input, &record, self.source.sizes.block_len);
             }
         }
         piece.replace(compacted);

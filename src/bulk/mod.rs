@@ -15,6 +15,7 @@ mod output;
 mod partition;
 mod piece;
 mod plan;
+mod progress;
 mod record;
 mod scratch;
 mod spill;
@@ -23,7 +24,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::build::Pages;
 use self::finish::Source;
@@ -31,6 +32,8 @@ use self::output::Output;
 use self::partition::{Partitions, Sizes};
 use self::piece::Merge;
 use self::plan::Amount;
+pub use self::progress::{BulkPhase, BulkProgress};
+use self::progress::{ProgressFn, Teller};
 use self::record::Incoming;
 use self::target::Target;
 use crate::error::{Error, Result};
@@ -43,48 +46,6 @@ use crate::table::{KEY_LEN_MAX, VALUE_LEN_MAX};
 const BUDGET_MIN: u64 = 1 << 20;
 /// Records between two calls of the progress callback.
 const PROGRESS_STEP: u64 = 1 << 16;
-
-/// What a bulk load is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BulkPhase {
-    /// Records are coming in.
-    Input,
-    /// Pages are made and written.
-    Build,
-    /// The file is made durable.
-    Sync,
-    /// The file is in its place.
-    Done,
-}
-
-/// How far a bulk load has come, as its progress callback hears it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct BulkProgress {
-    /// What it is doing.
-    pub phase: BulkPhase,
-    /// Records and removals that came in.
-    pub input_count: u64,
-    /// How much of the phase is done, from 0 to 1; of the input nobody knows.
-    pub share: f64,
-    /// Bytes in the spill file.
-    pub spilled_len: u64,
-    /// Bytes written to the new file.
-    pub written_len: u64,
-    /// Time since the load began.
-    pub elapsed: Duration,
-    /// Records of the new file; known from [`BulkPhase::Sync`] on, as what follows.
-    pub record_count: u64,
-    /// Those of them that stand in overflow pages: a lookup reads a second page.
-    pub overflow_count: u64,
-    /// Bucket pages of the new file.
-    pub bucket_count: u64,
-    /// Its overflow pages.
-    pub overflow_page_count: u64,
-}
-
-type ProgressFn = Box<dyn FnMut(&BulkProgress) + Send>;
 
 struct Settings {
     memory_budget: u64,
@@ -330,6 +291,39 @@ impl BulkLoader {
         self.add(Incoming { key: key.as_ref(), value: None })
     }
 
+    /// From now on records are of the input of this number; at first, of input 0. Of the records of
+    /// a key those of a later input come later, whichever were inserted first: so several inputs
+    /// can be read at once, and the outcome is that of one after another.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// let mut loader = splitpoint::Options::new().bulk_load(folder.path().join("days"))?;
+    /// loader.next_of_input(1)?;
+    /// loader.insert("user", "Tuesday")?;
+    /// loader.next_of_input(0)?;
+    /// loader.insert("user", "Monday")?;
+    /// let index = loader.finish()?;
+    /// assert_eq!(index.get("user")?.as_deref(), Some(&b"Tuesday"[..]));
+    /// # index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] beside [`BulkLoader::merge_with`], which takes records as they come;
+    /// [`Error::StorageFull`] and [`Error::Io`] as [`BulkLoader::insert`].
+    pub fn next_of_input(&mut self, number: u32) -> Result<()> {
+        if self.settings.merge.is_some() {
+            let reason = "does not go with merge_with: values are merged as they come".to_owned();
+            return Err(Error::InvalidOption { option: "next_of_input", reason });
+        }
+        if self.partitions.is_none() {
+            self.begin()?;
+        }
+        if let Some(partitions) = &mut self.partitions {
+            partitions.input = number;
+        }
+        Ok(())
+    }
+
     #[inline]
     fn add(&mut self, record: Incoming<'_>) -> Result<()> {
         let parameters = &self.target.parameters;
@@ -374,16 +368,9 @@ impl BulkLoader {
     fn tell_input(&mut self) {
         self.until_progress = PROGRESS_STEP;
         let state = BulkProgress {
-            phase: BulkPhase::Input,
-            input_count: self.input.records,
-            share: 0.0,
             spilled_len: self.partitions.as_ref().map_or(0, Partitions::spilled_len),
-            written_len: 0,
             elapsed: self.started.elapsed(),
-            record_count: 0,
-            overflow_count: 0,
-            bucket_count: 0,
-            overflow_page_count: 0,
+            ..BulkProgress::of(BulkPhase::Input, self.input.records)
         };
         if let Some(progress) = &mut self.settings.progress {
             progress(&state);
@@ -426,18 +413,8 @@ impl BulkLoader {
             input_len,
             fill: settings.fill,
         };
-        let state = BulkProgress {
-            phase: BulkPhase::Build,
-            input_count: input.records,
-            share: 0.0,
-            spilled_len,
-            written_len: 0,
-            elapsed: Duration::ZERO,
-            record_count: 0,
-            overflow_count: 0,
-            bucket_count: 0,
-            overflow_page_count: 0,
-        };
+        let begun = BulkProgress::of(BulkPhase::Build, input.records);
+        let state = BulkProgress { spilled_len, ..begun };
         let mut teller = Teller { state, callback: settings.progress, started };
         let metadata = settings.metadata.unwrap_or_else(|| target.metadata.clone());
         let threads = if settings.inline { 0 } else { settings.threads };
@@ -446,23 +423,6 @@ impl BulkLoader {
         let index = target.publish()?;
         teller.tell(BulkPhase::Done, 1.0);
         Ok(index)
-    }
-}
-
-/// Tells the caller how far it has come.
-struct Teller {
-    state: BulkProgress,
-    callback: Option<ProgressFn>,
-    started: Instant,
-}
-
-impl Teller {
-    fn tell(&mut self, phase: BulkPhase, share: f64) {
-        let state = &mut self.state;
-        (state.phase, state.share, state.elapsed) = (phase, share, self.started.elapsed());
-        if let Some(callback) = &mut self.callback {
-            callback(state);
-        }
     }
 }
 

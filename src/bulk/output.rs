@@ -35,6 +35,8 @@ pub(super) struct Output<'o> {
     pub(super) path: &'o Path,
     pub(super) parameters: FileParameters,
     pub(super) layout: Layout,
+    /// What its pages hold, and how.
+    pub(super) pages: Pages,
     tail: Mutex<Tail>,
     written_len: AtomicU64,
 }
@@ -56,8 +58,8 @@ impl<'o> Output<'o> {
     ) -> Result<Output<'o>> {
         let next_page = first_page(parameters.page_size) + layout.bucket_count;
         let tail = Mutex::new(Tail { next_page, file_len: 0, holes: Vec::new() });
-        let output =
-            Output { file, path, parameters, layout, tail, written_len: AtomicU64::new(0) };
+        let (pages, written_len) = (Pages::new(&parameters), AtomicU64::new(0));
+        let output = Output { file, path, parameters, layout, pages, tail, written_len };
         output.grow(&mut output.tail(), next_page)?;
         Ok(output)
     }
@@ -68,11 +70,6 @@ impl<'o> Output<'o> {
 
     pub(super) fn page_size(&self) -> usize {
         self.parameters.page_size
-    }
-
-    /// What its pages hold, and how.
-    pub(super) fn pages(&self) -> Pages {
-        Pages::new(&self.parameters)
     }
 
     /// The page of a bucket.

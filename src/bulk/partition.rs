@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::record::Incoming;
+use super::record::{Incoming, SWITCH_LEN_MAX, put_switch};
 use super::spill::{BLOCK_ALIGN, Extent, Spill, Spilled, Written};
 use crate::error::Result;
 use crate::storage::Storage;
@@ -64,7 +64,11 @@ pub(super) struct Partitions {
     inline: bool,
     shift: u32,
     heads: Vec<Vec<u8>>,
+    /// The input of the last record in each head.
+    head_inputs: Vec<u32>,
     lists: Vec<Partition>,
+    /// The input of the records that come.
+    pub(super) input: u32,
     /// Bytes of all blocks in memory, those on their way to the spill file included.
     held_len: u64,
     /// Empty blocks.
@@ -87,6 +91,8 @@ impl Partitions {
             inline,
             shift: 64 - sizes.partition_bits,
             heads: (0..count).map(|_| Vec::new()).collect(),
+            head_inputs: vec![0; count],
+            input: 0,
             lists: (0..count).map(|_| Partition::default()).collect(),
             held_len: 0,
             spare: Vec::new(),
@@ -104,16 +110,36 @@ impl Partitions {
     pub(super) fn add(&mut self, hash: u64, record: Incoming<'_>) -> Result<()> {
         let partition = usize::try_from(hash >> self.shift).unwrap_or_default();
         let len = record.encoded_len();
-        match self.heads.get_mut(partition) {
-            Some(head) if head.len() + len <= head.capacity() => {
+        match (self.heads.get_mut(partition), self.head_inputs.get(partition)) {
+            (Some(head), Some(&input))
+                if head.len() + len <= head.capacity() && input == self.input =>
+            {
                 record.encode(head);
                 Ok(())
             }
-            _ => self.add_to_new_block(partition, record, len),
+            _ => self.add_or_switch(partition, record, len),
         }
     }
 
+    /// The record does not simply follow the one before: it is of another input, or the block is
+    /// full.
     #[cold]
+    fn add_or_switch(&mut self, partition: usize, record: Incoming<'_>, len: usize) -> Result<()> {
+        let len = len + SWITCH_LEN_MAX;
+        if let (Some(head), Some(input)) =
+            (self.heads.get_mut(partition), self.head_inputs.get_mut(partition))
+            && head.len() + len <= head.capacity()
+        {
+            if *input != self.input {
+                *input = self.input;
+                put_switch(head, self.input);
+            }
+            record.encode(head);
+            return Ok(());
+        }
+        self.add_to_new_block(partition, record, len)
+    }
+
     fn add_to_new_block(
         &mut self,
         partition: usize,
@@ -121,7 +147,13 @@ impl Partitions {
         len: usize,
     ) -> Result<()> {
         let mut block = self.empty_block(len)?;
+        if self.input != 0 {
+            put_switch(&mut block, self.input);
+        }
         record.encode(&mut block);
+        if let Some(input) = self.head_inputs.get_mut(partition) {
+            *input = self.input;
+        }
         let (Some(head), Some(list)) =
             (self.heads.get_mut(partition), self.lists.get_mut(partition))
         else {

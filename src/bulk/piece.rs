@@ -3,9 +3,10 @@
 //! Records stay where they were loaded; what is ordered are [`Entry`]s. The order of input is kept
 //! within a bucket, so the last record of a key is the newest. Knows nothing of pages.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::record::Incoming;
+use super::record::{Incoming, Records, SWITCH_LEN_MAX, put_switch};
 use crate::hash::hash;
 use crate::layout::Layout;
 
@@ -24,10 +25,14 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Piece {
     segments: Vec<Vec<u8>>,
+    /// The input of the last record of the newest segment, where that was put in record by record.
+    last_input: Option<u32>,
     len: u64,
     compacted_len: u64,
     entries: Vec<Entry>,
     ordered: Vec<Entry>,
+    /// Where among the entries those of another input begin, and its number.
+    switches: Vec<(usize, u32)>,
     /// Where the entries of each bucket end.
     ends: Vec<usize>,
     /// Memory of segments, to be used again.
@@ -50,6 +55,7 @@ impl Piece {
     /// Puts fewer records in the place of those that are loaded.
     pub(super) fn replace(&mut self, other: Piece) {
         self.segments = other.segments;
+        self.last_input = other.last_input;
         self.len = other.len;
         self.compacted_len = other.len;
     }
@@ -67,23 +73,31 @@ impl Piece {
     /// Adds records.
     pub(super) fn push(&mut self, segment: Vec<u8>) {
         self.len += segment.len() as u64;
+        // Nothing is put into it behind its records: whose they are at its end is not known.
+        self.last_input = None;
         self.segments.push(segment);
     }
 
     /// Adds a record to the newest segment, or to a new one of this capacity.
-    pub(super) fn push_record(&mut self, record: &Incoming<'_>, capacity: usize) {
-        let len = record.encoded_len();
+    pub(super) fn push_record(&mut self, input: u32, record: &Incoming<'_>, capacity: usize) {
+        let len = record.encoded_len() + SWITCH_LEN_MAX;
         let has_room = |last: &Vec<u8>| last.len() + len <= last.capacity();
         if !self.segments.last().is_some_and(has_room) {
             let mut segment = self.spare_segment();
             segment.clear();
             segment.reserve_exact(capacity.max(len));
             self.segments.push(segment);
+            self.last_input = Some(0);
         }
         if let Some(last) = self.segments.last_mut() {
+            let before = last.len();
+            if self.last_input != Some(input) {
+                self.last_input = Some(input);
+                put_switch(last, input);
+            }
             record.encode(last);
+            self.len += (last.len() - before) as u64;
         }
-        self.len += len as u64;
     }
 
     /// The record of an entry.
@@ -109,17 +123,20 @@ impl Piece {
             usize::try_from(bucket).unwrap_or(last).min(last)
         };
         self.entries.clear();
+        self.switches.clear();
         self.ends.clear();
         self.ends.resize(last + 2, 0);
         for (number, segment) in (0..).zip(&self.segments) {
-            let mut rest = segment.as_slice();
-            while !rest.is_empty() {
-                let offset = u32::try_from(segment.len() - rest.len()).ok()?;
-                let (record, after) = Incoming::decode(rest)?;
+            let mut records = Records::of(segment);
+            while let Some(record) = records.next() {
+                let (offset, record) = record?;
+                let offset = u32::try_from(offset).ok()?;
+                if self.switches.last().map_or(0, |(_, input)| *input) != records.input {
+                    self.switches.push((self.entries.len(), records.input));
+                }
                 let hash = hash(record.key, seed);
                 self.ends[place(hash) + 1] += 1;
                 self.entries.push(Entry { hash, segment: number, offset });
-                rest = after;
             }
         }
         for i in 1..self.ends.len() {
@@ -127,13 +144,42 @@ impl Piece {
         }
         // Each count becomes where its bucket begins, and moves on to where it ends.
         self.ordered.resize(self.entries.len(), Entry::default());
-        for entry in &self.entries {
-            let next = &mut self.ends[place(entry.hash)];
-            self.ordered[*next] = *entry;
-            *next += 1;
+        for range in self.by_input() {
+            for entry in &self.entries[range] {
+                let next = &mut self.ends[place(entry.hash)];
+                self.ordered[*next] = *entry;
+                *next += 1;
+            }
         }
         self.ends.pop();
         Some(())
+    }
+
+    /// Stretches of the entries, those of an earlier input first.
+    fn by_input(&self) -> Vec<Range<usize>> {
+        let first = std::iter::once((0, 0));
+        let starts = first.chain(self.switches.iter().copied());
+        let ends = self.switches.iter().map(|(start, _)| *start);
+        let ends = ends.chain(std::iter::once(self.entries.len()));
+        let mut stretches: Vec<_> =
+            starts.zip(ends).map(|((start, input), end)| (input, start..end)).collect();
+        stretches.sort_by_key(|(input, _)| *input);
+        stretches.into_iter().map(|(_, range)| range).collect()
+    }
+
+    /// Whether there are records of more than one input.
+    pub(super) fn has_inputs(&self) -> bool {
+        !self.switches.is_empty()
+    }
+
+    /// The number of an entry's input.
+    fn input_of(&self, entry: Entry) -> u32 {
+        let place = |entry: &Entry| (entry.segment, entry.offset);
+        let is_before = |(start, _): &(usize, u32)| {
+            self.entries.get(*start).is_some_and(|first| place(first) <= place(&entry))
+        };
+        let after = self.switches.partition_point(is_before);
+        after.checked_sub(1).and_then(|at| self.switches.get(at)).map_or(0, |(_, input)| *input)
     }
 
     /// The entries of the bucket that is the `index`-th of those ordered by, in the input's order.
@@ -187,6 +233,8 @@ pub(super) struct Resolver {
     /// Merged values; those before `value_count` are in use.
     values: Vec<Vec<u8>>,
     value_count: usize,
+    /// Removals are left in: older records may come yet.
+    pub(super) keep_removals: bool,
 }
 
 impl Resolver {
@@ -246,7 +294,7 @@ impl Resolver {
                 }
             }
         }
-        if has_removed {
+        if has_removed && !self.keep_removals {
             let kept = self.items.split_off(first).into_iter();
             self.items.extend(kept.filter(|item| !matches!(item.state, State::Removed)));
         }
@@ -281,11 +329,28 @@ impl Resolver {
         Item { entry: item.entry, state: State::Merged(number) }
     }
 
+    /// The items from one number to another as records, with their inputs.
+    pub(super) fn records<'r>(
+        &'r self,
+        piece: &'r Piece,
+        range: Range<usize>,
+    ) -> impl Iterator<Item = (u32, Incoming<'r>)> {
+        self.items.get(range).unwrap_or_default().iter().map(move |item| {
+            let Incoming { key, value } = piece.record(item.entry);
+            let value = match item.state {
+                State::Merged(number) => self.values.get(number).map(Vec::as_slice),
+                State::Own => value,
+                State::Removed => None,
+            };
+            (piece.input_of(item.entry), Incoming { key, value })
+        })
+    }
+
     /// The items from one number to another: hash, key, value.
     pub(super) fn items<'r>(
         &'r self,
         piece: &'r Piece,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
     ) -> impl Iterator<Item = (u64, &'r [u8], &'r [u8])> {
         self.items.get(range).unwrap_or_default().iter().map(move |item| {
             let record = piece.record(item.entry);
@@ -308,7 +373,7 @@ mod tests {
         let mut piece = Piece::default();
         for (key, value) in records {
             let value = value.map(str::as_bytes);
-            piece.push_record(&Incoming { key: key.as_bytes(), value }, 40);
+            piece.push_record(0, &Incoming { key: key.as_bytes(), value }, 40);
         }
         piece
     }

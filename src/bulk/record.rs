@@ -6,6 +6,9 @@
 //! key, value
 //! ```
 //!
+//! A block begins with records of input 0. What follows a key length of 65,536, which no record has,
+//! is the number of another input, in LEB128, and then records of that one.
+//!
 //! Nothing of this outlives the run that wrote it. Knows nothing of files or of pages.
 
 /// A record of the input: the value, or that the key is to go.
@@ -13,6 +16,52 @@
 pub(super) struct Incoming<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: Option<&'a [u8]>,
+}
+
+/// What says that an input's number follows: 65,536 as LEB128.
+const SWITCH: [u8; 3] = [0x80, 0x80, 0x04];
+/// Bytes that [`put_switch`] adds at most.
+pub(super) const SWITCH_LEN_MAX: usize = SWITCH.len() + 5;
+
+/// The records that follow are of this input.
+pub(super) fn put_switch(block: &mut Vec<u8>, input: u32) {
+    block.extend_from_slice(&SWITCH);
+    put_number(block, input.into());
+}
+
+/// The records of a block, each with the number of its input and with its place. `None` in place of
+/// a record, and no end after that, if the bytes are no records.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    block: &'a [u8],
+    rest: &'a [u8],
+    pub(super) input: u32,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn of(block: &'a [u8]) -> Records<'a> {
+        Records { block, rest: block, input: 0 }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Option<(usize, Incoming<'a>)>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(after) = self.rest.strip_prefix(&SWITCH) {
+            let Some((input, after)) = number(after) else { return Some(None) };
+            let Ok(input) = u32::try_from(input) else { return Some(None) };
+            (self.input, self.rest) = (input, after);
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        let place = self.block.len() - self.rest.len();
+        let Some((record, after)) = Incoming::decode(self.rest) else { return Some(None) };
+        self.rest = after;
+        Some(Some((place, record)))
+    }
 }
 
 impl<'a> Incoming<'a> {
@@ -83,7 +132,29 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::Incoming;
+    use super::{Incoming, Records, put_switch};
+
+    #[test]
+    fn records_have_the_number_of_their_input() {
+        let mut block = Vec::new();
+        let record = Incoming { key: &[1; 128], value: Some(b"value") };
+        record.encode(&mut block);
+        put_switch(&mut block, 7);
+        put_switch(&mut block, u32::MAX);
+        record.encode(&mut block);
+        let mut records = Records::of(&block);
+        assert_eq!(records.next(), Some(Some((0, record))));
+        assert_eq!(records.input, 0);
+        let second = record.encoded_len() + 4 + 8;
+        assert_eq!(records.next(), Some(Some((second, record))));
+        assert_eq!(records.input, u32::MAX);
+        assert_eq!(records.next(), None);
+        block.pop();
+        assert_eq!(Records::of(&block).nth(1), Some(None));
+        assert_eq!(Records::of(&[0x80, 0x80, 0x04]).next(), Some(None));
+        let too_large = [0x80, 0x80, 0x04, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert_eq!(Records::of(&too_large).next(), Some(None));
+    }
 
     #[test]
     fn every_length_survives_the_round_trip() {

@@ -152,6 +152,18 @@ impl Spilled {
         Ok(())
     }
 
+    /// Nobody reads these blocks again: the disk and the memory that they take are for the new file.
+    pub(super) fn forget(&self, extents: &[Extent]) {
+        let end = |extent: &Extent| extent.offset + extent.len.next_multiple_of(BLOCK_ALIGN) as u64;
+        for stretch in extents.chunk_by(|a, b| end(a) == b.offset) {
+            if let [first, ..] = stretch
+                && let Some(last) = stretch.last()
+            {
+                self.scratch.file.forget(first.offset, end(last) - first.offset);
+            }
+        }
+    }
+
     /// What comes back is not what was written.
     pub(super) fn damaged(&self) -> Error {
         let words = "what comes back is not what was written there";

@@ -265,6 +265,16 @@ impl StorageFile for DiskFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn forget(&self, offset: u64, len: u64) {
+        use rustix::fs::{FallocateFlags, fallocate};
+        if self.check_process().is_ok() {
+            let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // Where there are no holes, the bytes stay until the file goes.
+            let _ = fallocate(&self.file, punch, offset, len);
+        }
+    }
+
     #[cfg(unix)]
     fn allocated_len(&self) -> io::Result<u64> {
         use std::os::unix::fs::MetadataExt;

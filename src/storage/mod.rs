@@ -96,6 +96,9 @@ pub(crate) trait StorageFile: Debug + Send + Sync {
     fn check_process(&self) -> io::Result<()> {
         Ok(())
     }
+    /// Says that nobody reads these bytes again: they may read as zeros from now on, and take neither
+    /// disk nor memory. A wish, which nothing depends on.
+    fn forget(&self, _offset: u64, _len: u64) {}
     /// Bytes of disk that it takes.
     fn allocated_len(&self) -> io::Result<u64>;
     /// A read-only window on its first `len` bytes, which it must have. What is written with

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type};
+use arrow_array::types::{
+    ArrowTemporalType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+};
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, downcast_integer_array,
-    downcast_temporal_array,
+    Array, ArrayRef, PrimitiveArray, downcast_integer_array, downcast_temporal_array,
 };
 use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::DataType;
@@ -182,10 +183,8 @@ impl Cells {
             DataType::List(_) => of(self.array.as_list::<i32>().value_offsets(), row),
             DataType::LargeList(_) => of(self.array.as_list::<i64>().value_offsets(), row),
             _ => {
-                let list = self.array.as_fixed_size_list();
-                let start = usize::try_from(list.value_offset(row)).ok();
-                let len = usize::try_from(list.value_length()).ok();
-                start.zip(len).map(|(start, len)| start..start + len)
+                let len = usize::try_from(self.array.as_fixed_size_list().value_length()).ok();
+                len.map(|len| row * len..(row + 1) * len)
             }
         };
         range.ok_or_else(|| "the list is damaged".to_owned())
@@ -235,7 +234,7 @@ fn put_float(to: &mut Vec<u8>, number: impl std::fmt::Debug) {
 /// A date, or a date and a time: `2024-05-01`, `2024-05-01T12:30:00.250`, with a `Z` behind it if
 /// the column says in which zone its moments are shown (they are counted in UTC).
 fn moment(array: &dyn Array, row: usize, to: &mut Vec<u8>) -> Result<(), String> {
-    fn of<T: ArrowPrimitiveType>(
+    fn of<T: ArrowTemporalType>(
         array: &PrimitiveArray<T>,
         row: usize,
         to: &mut Vec<u8>,

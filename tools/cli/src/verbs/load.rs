@@ -59,7 +59,9 @@ impl Args {
             return Err(Failure::Usage("several inputs are for --bulk".to_owned()));
         }
         let first = self.inputs.first().map(PathBuf::as_path);
-        let Input { name, source, progress } = self.input.open(first, COLUMNAR_BATCH_MAX)?;
+        let input = self.input.open(first, COLUMNAR_BATCH_MAX)?;
+        let progress = Progress::of(std::slice::from_ref(&input));
+        let Input { name, source, .. } = input;
         let path = self.target.path();
         interrupt::watch()?;
         let options = Options::new().durability(Durability::Background(Duration::from_millis(200)));
@@ -155,7 +157,7 @@ impl Load<'_> {
     fn run(&mut self, source: Box<dyn Source>) -> Result<(), Failure> {
         let count = usize::try_from(self.args.batch).unwrap_or(usize::MAX);
         let (len, skip_bad) = (load_reader::CHUNK_LEN_MAX, self.args.skip_bad);
-        let chunks = load_reader::start(source, Cut { count, len, skip_bad });
+        let chunks = load_reader::start(vec![source], 1, Cut { count, len, skip_bad });
         loop {
             if interrupt::asked() {
                 return Err(Failure::Work("interrupted".to_owned()));

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use splitpoint::{BulkLoader, BulkPhase, Index, Options};
 
 use super::load::{Args, is_about_a_record, settle_columns};
-use super::load_input::{Input, Progress};
-use super::load_reader::{self, Cut, Placed, Then};
+use super::load_input::{Input, Progress, set_style};
+use super::load_reader::{self, Chunk, Cut, Placed, Then};
 use crate::columns::Columns;
 use crate::failure::{Answer, Context, Failure, Outcome, say};
 use crate::human;
@@ -46,40 +46,42 @@ pub(crate) struct BulkArgs {
     fill: Option<u32>,
 }
 
-/// What the memory is for, in bytes.
+/// What the memory is for, in bytes, and how many inputs are read at once.
 #[derive(Clone, Copy)]
 struct Memory {
+    readers: usize,
     /// A batch of Parquet or Arrow.
     batch_max: u64,
-    /// Records that were read and are not yet in the loader: two chunks wait, one is being made, one
-    /// taken.
+    /// Records that were read and are not yet in the loader, in a chunk.
     chunk_len: usize,
-    /// The loader.
     loader: u64,
 }
 
 impl Memory {
-    fn of(budget: u64) -> Memory {
-        let batch_max = budget / 4;
-        let chunk_len = (budget / 64).min(load_reader::CHUNK_LEN_MAX as u64);
-        // The loader keeps to its own; it has a least.
-        let loader = (budget - 4 * chunk_len - budget / 16).max(1 << 20);
-        Memory { batch_max, chunk_len: usize::try_from(chunk_len).unwrap_or(1 << 14), loader }
+    fn of(budget: u64, readers: usize, has_columnar: bool) -> Memory {
+        // A batch as it was written and as it is decoded take a quarter each.
+        let batch_max = budget / 4 / readers as u64;
+        let batches = if has_columnar { budget / 2 } else { 0 };
+        let chunk_len = budget / 16 / load_reader::chunks_max(readers);
+        let chunk_len = chunk_len.min(load_reader::CHUNK_LEN_MAX as u64);
+        // The loader has a least.
+        let loader = (budget - budget / 8 - batches).max(1 << 20);
+        let chunk_len = usize::try_from(chunk_len).unwrap_or(load_reader::CHUNK_LEN_MAX);
+        Memory { readers, batch_max, chunk_len, loader }
     }
 }
 
-/// Loads all inputs, in their order.
+/// Loads all inputs: several at once, with the outcome of one after another.
 pub(super) fn run(args: &Args, bulk: &BulkArgs, paths: &[PathBuf]) -> Outcome {
     let path = args.target.path();
-    let inputs: Vec<Option<&Path>> = match paths {
-        [] => vec![None],
-        paths => paths.iter().map(|path| Some(path.as_path())).collect(),
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(16);
+    let readers = bulk.threads.map_or_else(cores, usize::from).clamp(1, paths.len().max(1));
+    let memory = Memory::of(bulk.memory << 20, readers, args.input.has_columnar(paths));
+    let open = |path: Option<&Path>| args.input.open(path, memory.batch_max);
+    let open: Vec<Input> = match paths {
+        [] => vec![open(None)?],
+        paths => paths.iter().map(|path| open(Some(path))).collect::<Result<_, _>>()?,
     };
-    let memory = Memory::of(bulk.memory << 20);
-    let mut open = Vec::new();
-    for input in inputs {
-        open.push(args.input.open(input, memory.batch_max)?);
-    }
     interrupt::watch()?;
     let columns = open.first().and_then(|input| input.source.columns().cloned());
     for input in &open {
@@ -87,21 +89,20 @@ pub(super) fn run(args: &Args, bulk: &BulkArgs, paths: &[PathBuf]) -> Outcome {
     }
     let started = Instant::now();
     let (len_before, metadata) = look(args, bulk, columns.as_ref(), path)?;
-    let bar = ProgressBar::no_length();
-    let loader = loader(args, bulk, (memory.loader, metadata), &bar)?;
-    let cut = Cut { count: CHUNK_COUNT, len: memory.chunk_len, skip_bad: args.skip_bad };
-    let mut load = Load { args, loader, cut, loaded: 0, bad: 0, bar };
-    let fed = open.into_iter().try_for_each(|input| load.feed(input));
-    if let Err(failure) = fed {
-        load.bar.finish_and_clear();
+    let progress = Progress::of(&open);
+    let loader = loader(args, bulk, (memory.loader, metadata), &progress.bar)?;
+    let names = open.iter().map(|input| (input.name.clone(), input.source.unit())).collect();
+    let mut load = Load { args, loader, names, loaded: 0, bad: 0, progress };
+    if let Err(failure) = load.feed(open, memory) {
+        load.progress.bar.finish_and_clear();
         return Err(match failure {
             Failure::Work(why) => Failure::Work(format!("{why}; {} is as it was", path.display())),
             other => other,
         });
     }
-    let Load { loader, loaded, bad, bar, .. } = load;
+    let Load { loader, loaded, bad, progress, .. } = load;
     let index = loader.finish();
-    bar.finish_and_clear();
+    progress.bar.finish_and_clear();
     let index = index.working(path)?;
     let summary = summary(args, &index, (loaded, bad, len_before), started.elapsed())?;
     index.close().working(path)?;
@@ -165,23 +166,28 @@ fn loader(
             loader = loader.metadata(metadata)?;
         }
         let bar = bar.clone();
-        loader.progress(move |now| match now.phase {
-            BulkPhase::Build => {
-                if bar.length().is_none() {
-                    bar.set_length(1000);
-                    let style = "{bar:30} {percent:>3} %  building  {msg}  {eta} left";
-                    bar.set_style(
-                        ProgressStyle::with_template(style)
-                            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-                    );
-                    bar.reset_eta();
-                }
+        let (mut phase, mut began) = (BulkPhase::Input, Duration::ZERO);
+        loader.progress(move |now| {
+            if now.phase != phase && now.phase == BulkPhase::Build {
+                bar.set_length(1000);
+                bar.reset();
+                set_style(&bar, "{bar:30} {percent:>3} %  building  {msg}  {eta} left");
+                began = now.elapsed;
+            }
+            if now.phase != phase && now.phase == BulkPhase::Sync {
+                set_style(&bar, "{bar:30} {percent:>3} %  {msg}");
+                bar.set_message(format!("syncing  {}", human::bytes(now.written_len)));
+            }
+            if now.phase == BulkPhase::Build {
                 #[allow(clippy::cast_possible_truncation, reason = "from 0 to 1000")]
                 bar.set_position((now.share * 1000.0) as u64);
-                bar.set_message(human::bytes(now.written_len));
+                let time = (now.elapsed - began).as_secs_f64().max(0.001);
+                let written = human::bytes(now.written_len);
+                #[allow(clippy::cast_possible_truncation, reason = "shown only")]
+                let rate = human::bytes((now.written_len as f64 / time) as u64);
+                bar.set_message(format!("{written}  {rate}/s"));
             }
-            BulkPhase::Sync => bar.set_message("syncing"),
-            _ => {}
+            phase = now.phase;
         })
     };
     set().opening(path)
@@ -191,18 +197,22 @@ fn loader(
 struct Load<'a> {
     args: &'a Args,
     loader: BulkLoader,
-    cut: Cut,
+    /// The names of the inputs, and what their places are.
+    names: Vec<(String, &'static str)>,
     loaded: u64,
     bad: u64,
-    bar: ProgressBar,
+    progress: Progress,
 }
 
 impl Load<'_> {
-    fn feed(&mut self, input: Input) -> Result<(), Failure> {
-        let Input { name, source, progress } = input;
-        let unit = source.unit();
-        let chunks = load_reader::start(source, self.cut);
-        loop {
+    /// Takes all records of the inputs.
+    fn feed(&mut self, inputs: Vec<Input>, memory: Memory) -> Result<(), Failure> {
+        let sources: Vec<_> = inputs.into_iter().map(|input| input.source).collect();
+        let mut left = sources.len();
+        let (len, skip_bad) = (memory.chunk_len, self.args.skip_bad);
+        let cut = Cut { count: CHUNK_COUNT, len, skip_bad };
+        let chunks = load_reader::start(sources, memory.readers, cut);
+        while left > 0 {
             if interrupt::asked() {
                 return Err(Failure::Work("interrupted".to_owned()));
             }
@@ -210,50 +220,53 @@ impl Load<'_> {
                 Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::Work(format!("{name}: the reader stopped")));
+                    return Err(Failure::Work("the reader of an input stopped".to_owned()));
                 }
             };
-            for Placed { place, record } in &chunk.records {
-                match self.loader.insert(&record.key, &record.value) {
-                    Ok(()) => self.loaded += 1,
-                    Err(error) if is_about_a_record(&error) => {
-                        self.refuse(&name, unit, *place, &error.to_string(), &progress)?;
-                    }
-                    Err(error) => return Err(Failure::working(self.args.target.path(), &error)),
-                }
-            }
-            for (place, why) in &chunk.bad {
-                self.refuse(&name, unit, *place, why, &progress)?;
-            }
-            progress.show(self.loaded);
+            self.take(&chunk)?;
+            self.progress.show(self.loaded);
             match chunk.then {
                 Then::More => {}
-                Then::End => {
-                    progress.bar.finish_and_clear();
-                    return Ok(());
+                Then::End => left -= 1,
+                Then::Stop(why) => {
+                    let name = self.names.get(chunk.input).map_or("", |(name, _)| name);
+                    return Err(Failure::Work(format!("{name}: {why}")));
                 }
-                Then::Stop(why) => return Err(Failure::Work(format!("{name}: {why}"))),
             }
         }
+        Ok(())
     }
 
-    fn refuse(
-        &mut self,
-        name: &str,
-        unit: &str,
-        place: u64,
-        why: &str,
-        progress: &Progress,
-    ) -> Result<(), Failure> {
+    /// Takes the records of a chunk.
+    fn take(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let path = self.args.target.path();
+        if self.names.len() > 1 {
+            let number = u32::try_from(chunk.input).unwrap_or(u32::MAX);
+            self.loader.next_of_input(number).working(path)?;
+        }
+        for Placed { place, record } in &chunk.records {
+            match self.loader.insert(&record.key, &record.value) {
+                Ok(()) => self.loaded += 1,
+                Err(error) if is_about_a_record(&error) => {
+                    self.refuse(chunk.input, *place, &error.to_string())?;
+                }
+                Err(error) => return Err(Failure::working(path, &error)),
+            }
+        }
+        chunk.bad.iter().try_for_each(|(place, why)| self.refuse(chunk.input, *place, why))
+    }
+
+    fn refuse(&mut self, input: usize, place: u64, why: &str) -> Result<(), Failure> {
+        let (name, unit) = self.names.get(input).map_or(("", ""), |(name, unit)| (name, unit));
         let message = format!("{name}, {unit} {place}: {why}");
         if !self.args.skip_bad {
             return Err(Failure::Work(message));
         }
         self.bad += 1;
         if self.bad <= BAD_SHOWN_MAX {
-            progress.bar.suspend(|| say(format!("{message}; passed over")));
+            self.progress.bar.suspend(|| say(format!("{message}; passed over")));
         } else if self.bad == BAD_SHOWN_MAX + 1 {
-            progress.bar.suspend(|| say("more such are counted, not shown"));
+            self.progress.bar.suspend(|| say("more such are counted, not shown"));
         }
         Ok(())
     }

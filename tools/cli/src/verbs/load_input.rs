@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,7 +45,9 @@ pub(super) struct InputArgs {
 pub(super) struct Input {
     pub(super) name: String,
     pub(super) source: Box<dyn Source>,
-    pub(super) progress: Progress,
+    /// Its length in bytes, and how much of it has been read.
+    len: Option<u64>,
+    read: Arc<AtomicU64>,
 }
 
 impl InputArgs {
@@ -64,22 +66,22 @@ impl InputArgs {
             return Err(open(io::ErrorKind::IsADirectory.into()));
         }
         let len = metadata.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-        let progress = Progress::new(len);
+        let read = Arc::default();
         let source = if format.is_columnar() {
-            self.columnar(format, file, len, &progress, batch_max)
+            self.columnar(format, file, len, &read, batch_max)
         } else {
             let input: Box<dyn Read + Send> = match file {
                 Some(file) => Box::new(file),
                 None => Box::new(io::stdin()),
             };
             let input: Box<dyn BufRead + Send> =
-                Box::new(BufReader::with_capacity(1 << 17, progress.counting(input)));
+                Box::new(BufReader::with_capacity(1 << 17, counting(input, &read)));
             let columns = self.choice();
             let record_max = self.record_max();
             formats::source(input, &Reading { format, encoding, columns, record_max })
         };
         let source = source.map_err(|why| Failure::Work(format!("{name}: {why}")))?;
-        Ok(Input { name, source, progress })
+        Ok(Input { name, source, len, read })
     }
 
     /// Whether what was asked for goes with the format.
@@ -107,6 +109,13 @@ impl InputArgs {
         Ok(())
     }
 
+    /// Whether batches of columns are among what these paths name.
+    pub(super) fn has_columnar(&self, paths: &[PathBuf]) -> bool {
+        let format = |path: Option<&Path>| formats::choose(self.format, path);
+        let is_columnar = |path| format(path).is_ok_and(Format::is_columnar);
+        is_columnar(None) || paths.iter().any(|path| is_columnar(Some(path)))
+    }
+
     fn choice(&self) -> Choice {
         Choice { key: self.key.clone(), values: self.value.clone() }
     }
@@ -121,7 +130,7 @@ impl InputArgs {
         format: Format,
         file: Option<File>,
         len: Option<u64>,
-        progress: &Progress,
+        read: &Arc<AtomicU64>,
         batch_max: u64,
     ) -> Result<Box<dyn Source>, String> {
         use std::io::{Seek, SeekFrom};
@@ -140,11 +149,11 @@ impl InputArgs {
                 Format::Parquet => Err("parquet is read from a file, not from a pipe: its footer \
                                         comes first"
                     .to_owned()),
-                _ => columnar::arrow(progress.counting(Box::new(io::stdin())), None, &reading),
+                _ => columnar::arrow(counting(Box::new(io::stdin()), read), None, &reading),
             };
         };
         if format == Format::Parquet {
-            return columnar::parquet(file, &reading, Arc::clone(&progress.read));
+            return columnar::parquet(file, &reading, Arc::clone(read));
         }
         let mut tail = [0; 10];
         let mut look = || {
@@ -154,7 +163,7 @@ impl InputArgs {
         };
         look().map_err(|error: io::Error| error.to_string())?;
         let input = BufReader::with_capacity(1 << 17, file);
-        columnar::arrow(progress.counting(Box::new(input)), Some((tail, len)), &reading)
+        columnar::arrow(counting(Box::new(input), read), Some((tail, len)), &reading)
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -164,44 +173,51 @@ impl InputArgs {
         _: Format,
         _: Option<File>,
         _: Option<u64>,
-        _: &Progress,
+        _: &Arc<AtomicU64>,
         _: u64,
     ) -> Result<Box<dyn Source>, String> {
         Err("this splitpoint was built without parquet and arrow".to_owned())
     }
 }
 
-/// How far the input has been read, shown on a terminal only.
+/// How far inputs have been read, shown on a terminal only.
 pub(super) struct Progress {
     pub(super) bar: ProgressBar,
-    read: Arc<AtomicU64>,
+    read: Vec<Arc<AtomicU64>>,
 }
 
 impl Progress {
-    fn new(len: Option<u64>) -> Progress {
+    /// Of inputs that are read together.
+    pub(super) fn of(inputs: &[Input]) -> Progress {
+        let len = inputs.iter().try_fold(0_u64, |sum, input| sum.checked_add(input.len?));
         let (bar, template) = match len {
             Some(len) => (
                 ProgressBar::new(len),
-                "{bar:30} {percent:>3} %  {msg}  {bytes_per_sec}  {eta} left",
+                "{bar:30} {percent:>3} %  reading  {msg}  {bytes_per_sec}  {eta} left",
             ),
-            None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg}  {bytes_per_sec}"),
+            None => {
+                (ProgressBar::no_length(), "{spinner} {bytes}  reading  {msg}  {bytes_per_sec}")
+            }
         };
-        let style = ProgressStyle::with_template(template);
-        Progress {
-            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
-            read: Arc::default(),
-        }
-    }
-
-    /// The input, counted.
-    fn counting(&self, input: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
-        Box::new(Counted { input, read: Arc::clone(&self.read) })
+        set_style(&bar, template);
+        Progress { bar, read: inputs.iter().map(|input| Arc::clone(&input.read)).collect() }
     }
 
     pub(super) fn show(&self, loaded: u64) {
-        self.bar.set_position(self.read.load(Ordering::Relaxed));
+        self.bar.set_position(self.read.iter().map(|read| read.load(Ordering::Relaxed)).sum());
         self.bar.set_message(format!("{} records", human::count(loaded)));
     }
+}
+
+/// Gives a bar another look.
+pub(super) fn set_style(bar: &ProgressBar, template: &str) {
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+}
+
+/// The input, counted.
+fn counting(input: Box<dyn Read + Send>, read: &Arc<AtomicU64>) -> Box<dyn Read + Send> {
+    Box::new(Counted { input, read: Arc::clone(read) })
 }
 
 /// Counts what passes through.

@@ -1,7 +1,8 @@
-//! Reads records on a thread of its own, a batch at a time, so that reading and committing overlap
+//! Reads records on threads of their own, a batch at a time, so that reading and committing overlap
 //! and an input that is silent does not hold up Ctrl-C. Knows nothing of the index.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::formats::{Record, Source, Step};
@@ -19,6 +20,8 @@ pub(super) struct Placed {
 
 /// What the reader sends.
 pub(super) struct Chunk {
+    /// Which of the sources it is of.
+    pub(super) input: usize,
     /// Records in the order of the input.
     pub(super) records: Vec<Placed>,
     /// Places that hold no record, and why.
@@ -47,26 +50,47 @@ pub(super) struct Cut {
     pub(super) skip_bad: bool,
 }
 
-/// Starts reading.
-pub(super) fn start(source: Box<dyn Source>, cut: Cut) -> Receiver<Chunk> {
-    let (sender, receiver) = sync_channel(2);
-    thread::spawn(move || read(source, cut, &sender));
+/// Starts reading the sources, as many at once as there are threads. The chunks of one come in
+/// order; each source ends with a chunk that says so.
+pub(super) fn start(sources: Vec<Box<dyn Source>>, threads: usize, cut: Cut) -> Receiver<Chunk> {
+    let (sender, receiver) = sync_channel(threads + 1);
+    let sources = Arc::new(Mutex::new(sources.into_iter().enumerate()));
+    for _ in 0..threads {
+        let (sources, sender) = (Arc::clone(&sources), sender.clone());
+        thread::spawn(move || {
+            let next = || sources.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some((input, mut source)) = next() {
+                if !read(input, source.as_mut(), cut, &sender) {
+                    return;
+                }
+            }
+        });
+    }
     receiver
 }
 
-fn read(mut source: Box<dyn Source>, cut: Cut, to: &SyncSender<Chunk>) {
+/// Chunks in memory at most: each thread makes one, some wait, one is used.
+pub(super) fn chunks_max(threads: usize) -> u64 {
+    2 * threads as u64 + 2
+}
+
+/// Reads a source to its end; `false` if nobody wants any more.
+fn read(input: usize, source: &mut dyn Source, cut: Cut, to: &SyncSender<Chunk>) -> bool {
     loop {
-        let chunk = next_chunk(source.as_mut(), cut);
+        let chunk = next_chunk(input, source, cut);
         let last = !matches!(chunk.then, Then::More);
         // The other side hangs up when it has been interrupted or has failed.
-        if to.send(chunk).is_err() || last {
-            return;
+        if to.send(chunk).is_err() {
+            return false;
+        }
+        if last {
+            return true;
         }
     }
 }
 
-fn next_chunk(source: &mut dyn Source, cut: Cut) -> Chunk {
-    let mut chunk = Chunk { records: Vec::new(), bad: Vec::new(), then: Then::More };
+fn next_chunk(input: usize, source: &mut dyn Source, cut: Cut) -> Chunk {
+    let mut chunk = Chunk { input, records: Vec::new(), bad: Vec::new(), then: Then::More };
     let mut bytes = 0;
     while chunk.records.len() + chunk.bad.len() < cut.count && bytes < cut.len {
         let mut record = Record::default();

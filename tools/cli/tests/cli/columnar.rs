@@ -196,7 +196,7 @@ mod with_the_feature {
         place.ok(&[&args[..], &["--value", "vector"]].concat());
         assert_eq!(place.content("f"), fixed);
         place.ok(&["check", "f"]);
-        let with_copy = batches(vectors).iter().map(|batch| {
+        let with_copy = batches(vectors).into_iter().map(|batch| {
             let column = |name| ArrayRef::clone(batch.column_by_name(name).unwrap());
             let columns = [("id", "id"), ("vector", "vector"), ("again", "id")];
             RecordBatch::try_from_iter(columns.map(|(name, of)| (name, column(of)))).unwrap()
