@@ -71,7 +71,8 @@ batch, makes it durable and says how many records are in; a second one ends the 
 With --bulk a new file is built from what is in the index and all inputs, in their order, in large
 blocks: many times faster, if the input is not small beside the index. It takes the index's place
 when it is whole and durable; until then, after an error, a crash or Ctrl-C, the index is as it was.
-Others may read it meanwhile. With --replace what it holds is left out.
+Others may read it meanwhile. With --replace what it holds is left out. Inputs are read several at
+once, one for each thread, with the outcome of one after another.
 
 The names of the columns are kept in the index's metadata (1 KiB), for `export` to give them back.
 See `splitpoint help formats`.";
