@@ -167,6 +167,13 @@ pub enum Error {
         /// What the panic said.
         reason: String,
     },
+    /// A bulk load was asked to stop, by what [`BulkLoader::stop_when`](crate::BulkLoader::stop_when)
+    /// was given.
+    #[error("{}: the load was stopped", path.display())]
+    Stopped {
+        /// The file, which is as it was.
+        path: PathBuf,
+    },
     /// An earlier write or sync failed, so the index refuses to write until it is opened anew:
     /// a second sync would report success for data that is gone. Reads go on.
     #[error("{} refuses writes since an earlier failure ({cause}); open it again to recover what is durable", path.display())]

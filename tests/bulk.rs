@@ -296,6 +296,32 @@ fn a_panic_in_the_merge_function_is_an_error_and_the_old_file_stays() {
 }
 
 #[test]
+fn a_load_that_is_to_stop_leaves_the_old_file_and_no_other() {
+    for (threads, calls) in [(1, 0), (2, 0), (1, 3), (2, 3)] {
+        let folder = folder();
+        let path = folder.path().join("index");
+        let index = Index::open(&path).unwrap();
+        index.insert("a", "old").unwrap();
+        index.close().unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let asked = AtomicU64::new(0);
+        let loader = Options::new().bulk_load(&path).unwrap().memory_budget(1 << 20).unwrap();
+        let loader = loader.threads(threads).unwrap();
+        let mut loader =
+            loader.stop_when(move || asked.fetch_add(1, Ordering::Relaxed) >= calls).unwrap();
+        for n in 0..200_000 {
+            loader.insert(key(n), value(n)).unwrap();
+        }
+        match loader.finish().unwrap_err() {
+            Error::Stopped { path: stopped } => assert_eq!(stopped, path.canonicalize().unwrap()),
+            other => panic!("{other}"),
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert_eq!(names(folder.path()), ["index"]);
+    }
+}
+
+#[test]
 fn a_loader_that_is_dropped_leaves_nothing() {
     let folder = folder();
     let loader = Options::new().bulk_load(folder.path().join("index")).unwrap();
@@ -361,6 +387,36 @@ fn progress_is_told_from_the_first_record_to_the_last() {
     }
     drop(loader.finish().unwrap());
     assert!(count.load(Ordering::Relaxed) >= 3 + 4);
+}
+
+/// What was read of the spill file takes no disk any more: the new file has the room.
+#[test]
+#[cfg(target_os = "linux")]
+fn spilled_blocks_are_given_back_as_they_are_read() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = folder();
+    let spill = folder.path().join("index.splitpoint-spill");
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let seen = held.clone();
+    let loader = Options::new().bulk_load(folder.path().join("index")).unwrap();
+    let loader = loader.memory_budget(4 << 20).unwrap().threads(1).unwrap();
+    let mut loader = loader
+        .progress(move |now| {
+            if let (BulkPhase::Build, Ok(spill)) = (now.phase, std::fs::metadata(&spill)) {
+                let held = 512.0 * spill.blocks() as f64 / now.spilled_len.max(1) as f64;
+                seen.lock().unwrap().push((now.share, held));
+            }
+        })
+        .unwrap();
+    for n in 0..500_000 {
+        loader.insert(key(n), value(n)).unwrap();
+    }
+    let index = loader.finish().unwrap();
+    assert_eq!(index.len(), 500_000);
+    let held = held.lock().unwrap();
+    println!("bulk: share done, share of the spill file held: {held:?}");
+    let late: Vec<_> = held.iter().filter(|(done, _)| (0.5..1.0).contains(done)).collect();
+    assert!(!late.is_empty() && late.iter().all(|(done, held)| *held <= 1.25 - done), "{late:?}");
 }
 
 /// What the failure tests load into: some records, as they are before.

@@ -274,13 +274,13 @@ struct Work<'w> {
 
 type Done = Result<(u64, Built)>;
 
-/// Builds all pieces; `progress` hears how many of them are done.
+/// Builds all pieces; `progress` hears how many of them are done, and may end it.
 pub(super) fn build_all(
     source: &Source,
     output: &Output<'_>,
     plan: Plan,
     threads: usize,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<Total> {
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -331,7 +331,7 @@ fn gather(
     done: &Receiver<Done>,
     layout: Layout,
     pieces: u64,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<Total> {
     let len = |count: u64| usize::try_from(count).expect("bucket counts have 31 bits");
     let mut total = Total {
@@ -344,7 +344,7 @@ fn gather(
         let (number, built) = match done.recv_timeout(Duration::from_millis(200)) {
             Ok(done) => done?,
             Err(RecvTimeoutError::Timeout) => {
-                progress(count, pieces);
+                progress(count, pieces)?;
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(total),
@@ -364,7 +364,7 @@ fn gather(
         counts.value_len += more.value_len;
         built.live.iter().for_each(|&(page, count)| total.live.set(page, count));
         count += 1;
-        progress(count, pieces);
+        progress(count, pieces)?;
     }
 }
 

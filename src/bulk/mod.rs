@@ -33,7 +33,7 @@ use self::partition::{Partitions, Sizes};
 use self::piece::Merge;
 use self::plan::Amount;
 pub use self::progress::{BulkPhase, BulkProgress};
-use self::progress::{ProgressFn, Teller};
+use self::progress::{ProgressFn, StopFn, Teller};
 use self::record::Incoming;
 use self::target::Target;
 use crate::error::{Error, Result};
@@ -55,6 +55,7 @@ struct Settings {
     replace: bool,
     merge: Option<Merge>,
     progress: Option<ProgressFn>,
+    stop: Option<StopFn>,
     metadata: Option<Vec<u8>>,
     /// Everything happens in the caller's thread.
     inline: bool,
@@ -113,6 +114,7 @@ impl BulkLoader {
             replace: false,
             merge: None,
             progress: None,
+            stop: None,
             metadata: None,
             inline,
         };
@@ -245,6 +247,15 @@ impl BulkLoader {
         callback: impl FnMut(&BulkProgress) + Send + 'static,
     ) -> Result<BulkLoader> {
         self.set("progress", |settings| settings.progress = Some(Box::new(callback)))
+    }
+
+    /// Asked a few times a second while [`BulkLoader::finish`] builds: if it says yes, that ends with
+    /// [`Error::Stopped`], and the old file is as it was.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] after the first record.
+    pub fn stop_when(self, asked: impl Fn() -> bool + Send + 'static) -> Result<BulkLoader> {
+        self.set("stop_when", |settings| settings.stop = Some(Box::new(asked)))
     }
 
     /// The user's own metadata of the new file, at most 1 KiB. Default: those that are there.
@@ -381,7 +392,7 @@ impl BulkLoader {
     /// the old file, or none, is what is there.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] and [`Error::Io`] if something cannot be written;
+    /// [`Error::StorageFull`] and [`Error::Io`] if something cannot be written; [`Error::Stopped`];
     /// [`Error::Panicked`] if the merge function did; [`Error::Corruption`] if the index that was
     /// there is damaged. After an error of the very last step, the sync of the folder, a crash may
     /// leave the old file or the new one.
@@ -415,11 +426,13 @@ impl BulkLoader {
         };
         let begun = BulkProgress::of(BulkPhase::Build, input.records);
         let state = BulkProgress { spilled_len, ..begun };
-        let mut teller = Teller { state, callback: settings.progress, started };
+        let mut teller =
+            Teller { state, callback: settings.progress, started, stop: settings.stop };
         let metadata = settings.metadata.unwrap_or_else(|| target.metadata.clone());
         let threads = if settings.inline { 0 } else { settings.threads };
         build(source, &target, metadata, threads, &mut teller)?;
         teller.tell(BulkPhase::Sync, 0.0);
+        teller.go_on(&target.path)?;
         let index = target.publish()?;
         teller.tell(BulkPhase::Done, 1.0);
         Ok(index)
@@ -441,6 +454,7 @@ fn build(
     let mut step = |done: u64, of: u64| {
         teller.state.written_len = output.written_len();
         teller.tell(BulkPhase::Build, done as f64 / of as f64);
+        teller.go_on(&target.path)
     };
     let total = finish::build_all(&source, &output, plan, threads, &mut step)?;
     // The spill file goes before the last pages come.

@@ -1,6 +1,9 @@
 //! How far a bulk load has come, and how the caller hears it. Knows nothing of records.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
 
 /// What a bulk load is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,9 @@ impl BulkProgress {
     }
 }
 
+/// Whether the load is to stop.
+pub(super) type StopFn = Box<dyn Fn() -> bool + Send>;
+
 pub(super) type ProgressFn = Box<dyn FnMut(&BulkProgress) + Send>;
 
 /// Tells the caller how far it has come.
@@ -67,6 +73,7 @@ pub(super) struct Teller {
     pub(super) state: BulkProgress,
     pub(super) callback: Option<ProgressFn>,
     pub(super) started: Instant,
+    pub(super) stop: Option<StopFn>,
 }
 
 impl Teller {
@@ -75,6 +82,14 @@ impl Teller {
         (state.phase, state.share, state.elapsed) = (phase, share, self.started.elapsed());
         if let Some(callback) = &mut self.callback {
             callback(state);
+        }
+    }
+
+    /// An error if the load is to stop.
+    pub(super) fn go_on(&self, path: &Path) -> Result<()> {
+        match self.stop.as_ref().is_some_and(|stop| stop()) {
+            true => Err(Error::Stopped { path: path.to_owned() }),
+            false => Ok(()),
         }
     }
 }

@@ -305,6 +305,24 @@ mod tests {
         DiskStorage.open(&dir.path().join(name), OpenMode::CreateNew).unwrap()
     }
 
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn bytes_that_were_forgotten_take_no_room_and_the_others_stay() {
+        let dir = folder();
+        let file = create(&dir, "a");
+        file.write_all_at(&vec![7; 3 << 20], 0).unwrap();
+        file.sync_data().unwrap();
+        let before = file.allocated_len().unwrap();
+        file.forget(1 << 20, 1 << 20);
+        assert_eq!(file.len().unwrap(), 3 << 20);
+        assert!(file.allocated_len().unwrap() + (1 << 20) <= before);
+        let mut bytes = vec![1; 3 << 20];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        for (part, byte) in bytes.chunks(1 << 20).zip([7, 0, 7]) {
+            assert!(part.iter().all(|found| *found == byte));
+        }
+    }
+
     const EVERY_MODE: [OpenMode; 2] = [OpenMode::Read, OpenMode::ReadWrite];
 
     fn refusal(path: &Path, mode: OpenMode) -> io::Error {

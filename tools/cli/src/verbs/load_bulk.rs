@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use splitpoint::{BulkLoader, BulkPhase, Index, Options};
+use splitpoint::{BulkLoader, BulkPhase, Error, Index, Options};
 
 use super::load::{Args, is_about_a_record, settle_columns};
 use super::load_input::{Input, Progress, set_style};
@@ -103,6 +103,10 @@ pub(super) fn run(args: &Args, bulk: &BulkArgs, paths: &[PathBuf]) -> Outcome {
     let Load { loader, loaded, bad, progress, .. } = load;
     let index = loader.finish();
     progress.bar.finish_and_clear();
+    if let Err(Error::Stopped { .. }) = index {
+        let path = path.display();
+        return Err(Failure::Work(format!("interrupted; {path} is as it was")));
+    }
     let index = index.working(path)?;
     let summary = summary(args, &index, (loaded, bad, len_before), started.elapsed())?;
     index.close().working(path)?;
@@ -152,7 +156,8 @@ fn loader(
     let path = args.target.path();
     let set = || -> splitpoint::Result<BulkLoader> {
         let options = Options::new().wait_for_lock(args.target.wait());
-        let mut loader = options.bulk_load(path)?.memory_budget(memory)?;
+        let loader = options.bulk_load(path)?.memory_budget(memory)?;
+        let mut loader = loader.stop_when(interrupt::asked)?;
         if let Some(threads) = bulk.threads {
             loader = loader.threads(threads.into())?;
         }
