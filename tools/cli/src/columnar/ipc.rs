@@ -15,7 +15,7 @@ use arrow_schema::Schema;
 
 use super::Batches;
 
-/// What a file begins with, padded to 8 bytes, and ends with.
+/// What a file begins with, padded with zeros to 8 bytes or more, and ends with.
 pub(crate) const MAGIC: &[u8; 6] = b"ARROW1";
 /// What stands before a message's length, and is the end if that is 0.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -31,6 +31,8 @@ pub(super) struct Stream {
     batch_max: u64,
     batches: VecDeque<RecordBatch>,
     has_ended: bool,
+    /// Zeros before the first message are what the file's beginning was padded with.
+    is_padding: bool,
 }
 
 impl Stream {
@@ -66,7 +68,8 @@ impl Stream {
         };
         let decoder = StreamDecoder::new();
         let (batches, has_ended) = (VecDeque::new(), false);
-        let mut stream = Stream { input, left, decoder, batch_max, batches, has_ended };
+        let is_padding = is_file;
+        let mut stream = Stream { input, left, decoder, batch_max, batches, has_ended, is_padding };
         while stream.decoder.schema().is_none() && !stream.has_ended {
             stream.message()?;
         }
@@ -84,6 +87,11 @@ impl Stream {
     fn message(&mut self) -> Result<(), String> {
         let mut word = Vec::new();
         self.exactly(4, &mut word)?;
+        while self.is_padding && word == [0; 4] {
+            word.clear();
+            self.exactly(4, &mut word)?;
+        }
+        self.is_padding = false;
         if word == CONTINUATION {
             word.clear();
             self.exactly(4, &mut word)?;

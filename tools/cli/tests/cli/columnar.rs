@@ -20,8 +20,8 @@ mod with_the_feature {
     use arrow_array::types::Float32Type;
     use arrow_array::{
         ArrayRef, BinaryArray, BooleanArray, Date32Array, DictionaryArray, FixedSizeListArray,
-        Float32Array, Float64Array, Int32Array, ListArray, RecordBatch, StringArray, StructArray,
-        TimestampMillisecondArray, UInt64Array,
+        Float32Array, Float64Array, Int8Array, Int32Array, ListArray, RecordBatch, StringArray,
+        StructArray, TimestampMillisecondArray, UInt64Array,
     };
     use arrow_ipc::CompressionType;
     use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
@@ -42,7 +42,10 @@ mod with_the_feature {
     /// Users: text, numbers of several kinds, a null now and then, words of a dictionary.
     fn users(from: u64, to: u64) -> RecordBatch {
         let names = (from..to).map(|n| format!("user\t{n}")).collect::<Vec<_>>();
-        let city = |n: u64| ["Rome", "Oslo", "Lima"][usize::try_from(n % 3).unwrap()];
+        // In a file all batches share the words of a dictionary.
+        let places = (from..to).map(|n| i8::try_from(n % 3)).collect::<Result<Vec<_>, _>>();
+        let cities = array(StringArray::from(vec!["Rome", "Oslo", "Lima"]));
+        let cities = DictionaryArray::new(Int8Array::from(places.unwrap()), cities);
         let age = |n: u64| i32::try_from(n % 90).unwrap();
         let nick = |n: u64| (!n.is_multiple_of(10)).then(|| format!("nick {n}"));
         RecordBatch::try_from_iter([
@@ -50,12 +53,7 @@ mod with_the_feature {
             ("name", array(StringArray::from(names))),
             ("score", array((from..to).map(|n| Some(n as f64 / 8.0)).collect::<Float64Array>())),
             ("nick", array((from..to).map(nick).collect::<StringArray>())),
-            (
-                "city",
-                array(
-                    (from..to).map(city).collect::<DictionaryArray<arrow_array::types::Int8Type>>(),
-                ),
-            ),
+            ("city", array(cities)),
             ("admin", array((from..to).map(|n| Some(n % 7 == 0)).collect::<BooleanArray>())),
         ])
         .unwrap()
@@ -346,7 +344,8 @@ mod with_the_feature {
             place.write(name, &bytes);
             place.write("a", &before);
             let columns = ["--key", "name", "--value", "age,score,nick,city,admin", "--null", "-"];
-            let ran = place.run(&[&["load", "a", name, "--bulk"][..], &columns].concat());
+            let ran =
+                place.run(&[&["load", "a", name, "--bulk", "--replace"][..], &columns].concat());
             assert!(!ran.err.contains("panicked"), "round {round}, {name}: {ran:?}");
             if ran.code == 0 {
                 loaded += 1;
