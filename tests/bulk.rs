@@ -389,34 +389,37 @@ fn progress_is_told_from_the_first_record_to_the_last() {
     assert!(count.load(Ordering::Relaxed) >= 3 + 4);
 }
 
-/// What was read of the spill file takes no disk any more: the new file has the room.
+/// What was read of the spill file takes no disk any more: the new file has the room. Once with
+/// pieces of several partitions each, once with partitions of several pieces each.
 #[test]
 #[cfg(target_os = "linux")]
 fn spilled_blocks_are_given_back_as_they_are_read() {
     use std::os::unix::fs::MetadataExt;
-    let folder = folder();
-    let spill = folder.path().join("index.splitpoint-spill");
-    let held = Arc::new(Mutex::new(Vec::new()));
-    let seen = held.clone();
-    let loader = Options::new().bulk_load(folder.path().join("index")).unwrap();
-    let loader = loader.memory_budget(4 << 20).unwrap().threads(1).unwrap();
-    let mut loader = loader
-        .progress(move |now| {
-            if let (BulkPhase::Build, Ok(spill)) = (now.phase, std::fs::metadata(&spill)) {
-                let held = 512.0 * spill.blocks() as f64 / now.spilled_len.max(1) as f64;
-                seen.lock().unwrap().push((now.share, held));
-            }
-        })
-        .unwrap();
-    for n in 0..500_000 {
-        loader.insert(key(n), value(n)).unwrap();
+    for (budget, count) in [(48 << 20, 1_500_000), (4 << 20, 500_000)] {
+        let folder = folder();
+        let spill = folder.path().join("index.splitpoint-spill");
+        let held = Arc::new(Mutex::new(Vec::new()));
+        let seen = held.clone();
+        let loader = Options::new().bulk_load(folder.path().join("index")).unwrap();
+        let loader = loader.memory_budget(budget).unwrap().threads(1).unwrap();
+        let mut loader = loader
+            .progress(move |now| {
+                if let (BulkPhase::Build, Ok(spill)) = (now.phase, std::fs::metadata(&spill)) {
+                    let held = 512.0 * spill.blocks() as f64 / now.spilled_len.max(1) as f64;
+                    seen.lock().unwrap().push((now.share, held));
+                }
+            })
+            .unwrap();
+        for n in 0..count {
+            loader.insert(key(n), value(n)).unwrap();
+        }
+        let index = loader.finish().unwrap();
+        assert_eq!(index.len(), count);
+        let held = held.lock().unwrap();
+        let late: Vec<_> = held.iter().filter(|(done, _)| (0.5..1.0).contains(done)).collect();
+        println!("bulk: share done, share of the spill file held: {late:?}");
+        assert!(!late.is_empty() && late.iter().all(|(done, held)| *held <= 1.25 - done));
     }
-    let index = loader.finish().unwrap();
-    assert_eq!(index.len(), 500_000);
-    let held = held.lock().unwrap();
-    println!("bulk: share done, share of the spill file held: {held:?}");
-    let late: Vec<_> = held.iter().filter(|(done, _)| (0.5..1.0).contains(done)).collect();
-    assert!(!late.is_empty() && late.iter().all(|(done, held)| *held <= 1.25 - done), "{late:?}");
 }
 
 /// What the failure tests load into: some records, as they are before.

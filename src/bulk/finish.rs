@@ -66,13 +66,29 @@ impl Source {
         if bits > partition_bits {
             let partition = number >> (bits - partition_bits);
             let is_in = |hash: u64| hash >> (64 - bits) == number;
-            return self.load_partition(piece, partition, &compact, Some(&is_in), false);
+            self.load_partition(piece, partition, &compact, Some(&is_in), false)?;
+            if take {
+                self.note_read(partition, 1 << (bits - partition_bits));
+            }
+            return Ok(());
         }
         let each = 1 << (partition_bits - bits);
         for partition in number * each..(number + 1) * each {
             self.load_partition(piece, partition, &compact, None, take)?;
         }
         Ok(())
+    }
+
+    /// A piece has read its part of a partition that so many pieces read; after the last of them
+    /// nobody does.
+    fn note_read(&self, partition: u64, pieces: u64) {
+        let place = usize::try_from(partition).unwrap_or(usize::MAX);
+        let Some(slot) = self.partitions.get(place) else { return };
+        let mut partition = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        partition.read_count += 1;
+        if let (Some(spill), true) = (&self.spill, partition.read_count == pieces) {
+            spill.forget(&partition.extents);
+        }
     }
 
     /// The records that the index has already: they are older than the input.

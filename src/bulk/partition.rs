@@ -54,6 +54,8 @@ impl Sizes {
 pub(super) struct Partition {
     pub(super) extents: Vec<Extent>,
     pub(super) blocks: Vec<Vec<u8>>,
+    /// Pieces that have read it, if it is more than one.
+    pub(super) read_count: u64,
 }
 
 /// All of the input.
