@@ -171,6 +171,9 @@ fn loads_come_to_what_a_map_comes_to() {
     }
 }
 
+/// Keys, each with a value or to be removed.
+type Input = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 /// The records of several inputs, in any mixture: the outcome is that of one input after another.
 #[test]
 fn inputs_that_are_read_at_once_come_to_what_one_after_another_comes_to() {
@@ -187,7 +190,7 @@ fn inputs_that_are_read_at_once_come_to_what_one_after_another_comes_to() {
         index.close().unwrap();
         // Few keys have many records each, so that these are made fewer while they are loaded.
         let keys = [3, 60, 3_000][rng.below(3)];
-        let mut inputs: Vec<Vec<(Vec<u8>, Option<Vec<u8>>)>> = Vec::new();
+        let mut inputs: Vec<Input> = Vec::new();
         for input in 0..1 + rng.below(5) {
             inputs.push(Vec::new());
             for n in 0..rng.below(3_000) {
