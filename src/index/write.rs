@@ -14,10 +14,10 @@ use crate::table::{check_key, check_value};
 /// Bytes of values that may die between two checkpoints of a small table.
 const RELEASE_BUDGET_MIN: u64 = 8 << 20;
 /// Of a large one, its bytes of values divided by this.
-const RELEASE_SHARE: u64 = 16;
+const RELEASE_SHARE: u64 = 8;
 /// But where values are small, so many times the bucket pages, which a checkpoint writes nearly all,
 /// within a quarter of the values.
-const RELEASE_PAGES: u64 = 2;
+const RELEASE_PAGES: u64 = 8;
 
 /// How near the budgets are.
 #[derive(Debug, Default)]

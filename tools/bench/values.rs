@@ -91,9 +91,7 @@ fn space(megabytes: u64) {
     println!(
         "{megabytes} MiB of values, keys of 16 bytes; bytes on disk for each byte of key and value"
     );
-    println!(
-        " value  filled  overwritten twice: at most (of it live, dead in value pages), closed  written for each byte given  MB/s"
-    );
+    println!(" value  filled  at most (live, dead)   closed (dead, free)    written   MB/s");
     for size in [512, 1024, 3072, 4096, 6144, 16384_u64] {
         let folder = tempfile::tempdir_in(".").unwrap();
         let path = folder.path().join("values");
@@ -109,7 +107,7 @@ fn space(megabytes: u64) {
         let (before, started) = (written(), Instant::now());
         let mut most = (0, 0, 0);
         for part in 0..200 {
-            put(&index, (0..count / 100).map(|i| mix(part << 40 | i) % count), &value);
+            put(&index, (0..count / 100).map(|i| mix(mix(part << 40 | i)) % count), &value);
             let blocks = std::fs::metadata(&path).unwrap().blocks() * 512;
             if blocks > most.0 {
                 let stats = index.stats().unwrap();
@@ -120,14 +118,19 @@ fn space(megabytes: u64) {
         index.close().unwrap();
         drop(index);
         let speed = payload * 2.0 / 1e6 / started.elapsed().as_secs_f64();
-        let amplification = (written() - before) as f64 / (payload * 2.0);
+        let written = (written() - before) as f64 / (payload * 2.0);
         let closed = on_disk(folder.path()) as f64 / payload;
         let of = |bytes: u64| bytes as f64 / payload;
+        let left = Options::new().read_only(true).open(&path).unwrap().stats().unwrap();
+        let dead = (left.value_page_count * 4096).saturating_sub(left.value_len);
+        let free = left.free_page_count * 4096;
         println!(
-            "{size:>6}   {full:.3}   {:>10.3} ({:.3}, {:.3})  {closed:.3}  {amplification:>12.2} {speed:>8.0}",
+            "{size:>6}   {full:.3}  {:.3} ({:.3}, {:.3})  {closed:.3} ({:.3}, {:.3})  {written:>6.2} {speed:>6.0}",
             of(most.0),
             of(most.1),
-            of(most.2)
+            of(most.2),
+            of(dead),
+            of(free)
         );
     }
 }
