@@ -17,9 +17,9 @@ use crate::page::{prefetch, zeroed_marks};
 const MARK_GRAINS: u64 = 512 / GRAIN_SIZE;
 /// Marks of the first block; each further one is as large as all before it, and this many more.
 const FIRST_BLOCK: usize = 1 << 10;
-/// Marks at most, for 8 GiB of values: places beyond share them.
-const MARKS_MAX: u64 = 1 << 24;
-const BLOCK_COUNT: usize = 15;
+const BLOCK_COUNT: usize = 14;
+/// Marks of all blocks, for 8 GiB of values: places beyond share them.
+const MARKS_MAX: u64 = FIRST_BLOCK as u64 * ((1 << BLOCK_COUNT) - 1);
 
 /// The records that were found sound.
 #[derive(Debug, Default)]
@@ -123,8 +123,9 @@ mod tests {
         sound.note(&large(end, 512, 1));
         assert!(sound.has(&large(end, 512, 1)));
         let marks: usize = sound.blocks.iter().filter_map(OnceLock::get).map(|b| b.len()).sum();
-        assert!(marks as u64 <= MARKS_MAX + FIRST_BLOCK as u64);
+        assert!(marks as u64 <= MARKS_MAX);
         let last = position(&large(MARKS_MAX * MARK_GRAINS - 1, 1, 1));
-        assert!(last.0 + 1 == BLOCK_COUNT && last.1 < FIRST_BLOCK << last.0, "{last:?}");
+        assert_eq!(last, (BLOCK_COUNT - 1, (FIRST_BLOCK << (BLOCK_COUNT - 1)) - 1));
+        assert_eq!(position(&large(MARKS_MAX * MARK_GRAINS, 1, 1)), (0, 0));
     }
 }
