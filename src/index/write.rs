@@ -11,9 +11,13 @@ use crate::log::Lsn;
 use crate::table::operation::Operation;
 use crate::table::{check_key, check_value};
 
-/// Bytes of values that may die between two checkpoints of a small table; of a large one, a
-/// quarter.
-const RELEASE_BUDGET_MIN: u64 = 32 << 20;
+/// Bytes of values that may die between two checkpoints of a small table.
+const RELEASE_BUDGET_MIN: u64 = 8 << 20;
+/// Of a large one, its bytes of values divided by this.
+const RELEASE_SHARE: u64 = 8;
+/// But where values are small, so many times the bucket pages, which a checkpoint writes nearly all,
+/// within a quarter of the values.
+const RELEASE_PAGES: u64 = 8;
 
 /// How near the budgets are.
 #[derive(Debug, Default)]
@@ -99,8 +103,7 @@ impl Inner {
         let dirty_len = writer.dirty_len();
         // What has died stays in the file until a checkpoint is done.
         let released_len = writer.table.pager.values.released_len();
-        let value_len = writer.table.pager.counts.value_len;
-        let release_budget = (value_len / 4).max(self.log_budget.min(RELEASE_BUDGET_MIN));
+        let release_budget = self.release_budget(writer);
         let above = |share: u64| {
             log_len > self.log_budget / share
                 || dirty_len > self.memory_budget / share
@@ -114,6 +117,17 @@ impl Inner {
         if !self.manual && above(2) && writer.persisted.is_some() {
             self.ask_for_checkpoint();
         }
+    }
+
+    /// Bytes of values that may die between two checkpoints: the file grows by twice as much at most
+    /// while values are overwritten.
+    fn release_budget(&self, writer: &Writer) -> u64 {
+        let pager = &writer.table.pager;
+        let buckets = pager.state().current.layout.bucket_count;
+        let pages_len = buckets * self.shared.parameters.page_size as u64;
+        let value_len = pager.counts.value_len;
+        let share = (value_len / RELEASE_SHARE).max(RELEASE_PAGES * pages_len);
+        share.min(value_len / 4).max(self.log_budget.min(RELEASE_BUDGET_MIN))
     }
 
     pub(super) fn note_checkpoint_result(&self, result: Result<()>) {

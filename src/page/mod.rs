@@ -38,7 +38,7 @@ mod view;
 pub(crate) use cell::{CELL_SLOTS, Cell, TagCell};
 pub(crate) use view::{
     Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, prefetch, record_count,
-    zeroed_words,
+    zeroed_marks, zeroed_words,
 };
 
 #[cfg(test)]

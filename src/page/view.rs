@@ -31,7 +31,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::cell::{Cell, TAG_SLOTS, TagCell};
 use super::{HEADER_SIZE, word};
@@ -391,6 +391,13 @@ pub(crate) fn zeroed_words(count: u64) -> Box<[AtomicU64]> {
     let words = Box::<[AtomicU64]>::new_zeroed_slice(count);
     // SAFETY: zero bytes are AtomicU64s of zero.
     unsafe { words.assume_init() }
+}
+
+/// As [`zeroed_words`], of 32 bits each.
+pub(crate) fn zeroed_marks(count: usize) -> Box<[AtomicU32]> {
+    let marks = Box::<[AtomicU32]>::new_zeroed_slice(count);
+    // SAFETY: zero bytes are AtomicU32s of zero.
+    unsafe { marks.assume_init() }
 }
 
 /// A page in memory of one's own, for those who read files without a map.

@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     redone_values: Mutex<values::Overlay>,
     /// Large records that were read and found sound.
     sound: sound::Sound,
+    /// There are large records, or were.
+    has_large: AtomicBool,
     refused: OnceLock<String>,
     closed: AtomicBool,
 }

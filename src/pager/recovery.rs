@@ -198,7 +198,9 @@ pub(crate) fn open(
         verify: reading.verify,
         read_only: reading.read_only,
         residence: reading.residence,
-        cold: AtomicBool::new(true),
+        cold: AtomicBool::new(
+            reading.access == Access::Mapped && reading.residence != Residence::HugePages,
+        ),
         epoch: Epoch::new(),
         arena: Arc::new(Arena::new(meta.parameters.page_size)),
         state: Published::new(Arc::new(placeholder)),
@@ -207,7 +209,8 @@ pub(crate) fn open(
         resizing: Mutex::default(),
         file_len: AtomicU64::new(len),
         redone_values: Mutex::default(),
-        sound: Sound::new(meta.page_count),
+        sound: Sound::default(),
+        has_large: AtomicBool::new(meta.counts.value_page_count > 0),
         refused: OnceLock::new(),
         closed: AtomicBool::new(false),
     });

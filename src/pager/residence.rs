@@ -4,12 +4,14 @@
 //! memory costs one page. Whoever knows more pages that will be wanted asks for them, all at once.
 //! What is asked for here is advice: no answer depends on it. Knows nothing of what a page holds.
 
+use std::hint::black_box;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Access, Pin, Shared, Side, Which};
 use crate::error::{Error, Result};
+use crate::page::LINE_SIZE;
 use crate::page::pointer::Pointer;
 use crate::storage::map::Use;
 use crate::storage::{Map, StorageFile};
@@ -39,6 +41,8 @@ pub enum Residence {
 const LONG: usize = 16 << 10;
 /// Bytes that a whole file is asked for at once.
 const STEP: usize = 8 << 20;
+/// Bytes of a page of the system, or of a part of one.
+const BLOCK: usize = 4096;
 /// A wave of lookups that took longer waited for the device.
 const WAITED: Duration = Duration::from_micros(100);
 
@@ -103,42 +107,71 @@ impl Shared {
         if !self.is_from_file() {
             return;
         }
-        let map = self.map.load(pin);
+        let page_of = |bucket| match Pointer::decode(side.load(Which::Buckets, bucket)) {
+            Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => Some(page),
+            Pointer::Empty | Pointer::Frame { .. } => None,
+        };
+        let offsets = buckets.filter_map(page_of).map(|page| self.offset_of(page));
         let size = self.parameters.page_size;
+        self.ask_for_ranges(self.map.load(pin), offsets.map(|offset| (offset, size)));
+    }
+
+    /// Asks for ranges of the file, each a start and a length; neighbours in one go.
+    pub(super) fn ask_for_ranges(&self, map: &Map, ranges: impl Iterator<Item = (usize, usize)>) {
+        if !self.is_from_file() {
+            return;
+        }
         let mut run: Option<(usize, usize)> = None;
-        for bucket in buckets {
-            let word = side.load(Which::Buckets, bucket);
-            let (Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. }) =
-                Pointer::decode(word)
-            else {
-                continue;
-            };
-            let offset = self.offset_of(page);
+        for (offset, len) in ranges {
+            let end = offset.saturating_add(len);
             run = match run {
-                Some((start, len)) if start.saturating_add(len) == offset => {
-                    Some((start, len + size))
+                Some((start, last)) if (start..last.saturating_add(BLOCK)).contains(&offset) => {
+                    Some((start, last.max(end)))
                 }
                 other => {
-                    other.into_iter().for_each(|run| map.advise(Use::Soon, run));
-                    Some((offset, size))
+                    other
+                        .into_iter()
+                        .for_each(|(start, end)| map.advise(Use::Soon, (start, end - start)));
+                    Some((offset, end))
                 }
             };
         }
-        run.into_iter().for_each(|run| map.advise(Use::Soon, run));
+        run.into_iter().for_each(|(start, end)| map.advise(Use::Soon, (start, end - start)));
     }
 
-    /// Asks for the bytes behind a large record.
-    pub(super) fn ask_for_bytes(&self, map: &Map, offset: usize, len: usize) {
-        if self.is_from_file() {
-            map.advise(Use::Soon, (offset, len));
+    /// Has the bytes of a large record ready before they are read.
+    #[inline]
+    pub(super) fn fetch_value(&self, map: &Map, (offset, len): (usize, usize), is_known: bool) {
+        if !is_known || self.is_cold() {
+            return self.fetch_cold(map, (offset, len));
+        }
+        if len > LONG {
+            self.ask_for_ranges(map, std::iter::once((offset, len)));
+        }
+        // The processor fetches ahead by itself, but not from one page to the next.
+        let next = (offset | (BLOCK - 1)) + 1;
+        if next - offset < len
+            && let Some(view) = map.view(next, LINE_SIZE)
+        {
+            view.prefetch(0);
         }
     }
 
-    /// As `ask_for_bytes` if there are many.
-    #[inline]
-    pub(super) fn ask_for_long(&self, map: &Map, offset: usize, len: usize) {
-        if len > LONG {
-            self.ask_for_bytes(map, offset, len);
+    /// As `fetch_value`, of bytes that may not be in memory: if they are on two pages, both come with
+    /// one read.
+    #[cold]
+    fn fetch_cold(&self, map: &Map, (offset, len): (usize, usize)) {
+        if !self.is_from_file() {
+            return;
+        }
+        if (offset | (BLOCK - 1)) + 1 - offset < len {
+            self.ask_for_ranges(map, std::iter::once((offset, len)));
+        }
+        if let (true, Some(bytes)) = (len <= LONG, map.bytes(offset, len)) {
+            let started = Instant::now();
+            let of_each_block = bytes.iter().step_by(BLOCK).chain(bytes.last());
+            black_box(of_each_block.fold(0, |sum, byte| sum ^ byte));
+            self.note_wait(started.elapsed());
         }
     }
 }

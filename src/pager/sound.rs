@@ -1,72 +1,86 @@
 //! Which large records were read and found sound, so that their checksums are not computed again on
 //! every read: what the words of a directory say of pages, this says of values.
 //!
-//! A table of words, each where a record's place chooses; a record whose word was
-//! taken by another is checked again. Its writer forgets a record's word before the record can be
-//! found; who notes one holds a pin, so its pages are not reused meanwhile. Knows no bytes.
+//! A mark for each 512 bytes of the value area, which stands for the record that begins there, and
+//! says nothing of one that it does not fit. So the marks take a 128th of the values that are read,
+//! in blocks that double and come when a record behind them is noted: a file that grows needs no
+//! other table. A record's writer forgets its mark before the record can be found; who notes one
+//! holds a pin, so its pages are not reused meanwhile. Knows no bytes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::page::record::LargeRecord;
-use crate::page::{prefetch, zeroed_words};
+use crate::page::record::{GRAIN_SIZE, LargeRecord};
+use crate::page::{prefetch, zeroed_marks};
 
-/// Words of the table: one for each page of the file, within these.
-const WORDS_MIN: u64 = 1 << 10;
-const WORDS_MAX: u64 = 1 << 20;
+/// Grains that one mark is for. Where records are shorter, one takes the mark of another.
+const MARK_GRAINS: u64 = 512 / GRAIN_SIZE;
+/// Marks of the first block; each further one is as large as all before it, and this many more.
+const FIRST_BLOCK: usize = 1 << 10;
+const BLOCK_COUNT: usize = 14;
+/// Marks of all blocks, for 8 GiB of values: places beyond share them.
+const MARKS_MAX: u64 = FIRST_BLOCK as u64 * ((1 << BLOCK_COUNT) - 1);
 
 /// The records that were found sound.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sound {
-    words: Box<[AtomicU64]>,
+    blocks: [OnceLock<Box<[AtomicU32]>>; BLOCK_COUNT],
 }
 
 impl Sound {
-    /// None yet, of a file of about so many pages. The memory comes when it is touched.
-    pub(super) fn new(page_count: u64) -> Sound {
-        let count = page_count.clamp(WORDS_MIN, WORDS_MAX).next_power_of_two();
-        Sound { words: zeroed_words(count) }
-    }
-
     /// Whether a record of this place, length and checksum was noted.
     #[inline]
     pub(super) fn has(&self, large: &LargeRecord) -> bool {
-        self.word(large).is_some_and(|word| word.load(Ordering::Acquire) == mark(large))
+        self.mark(large).is_some_and(|mark| mark.load(Ordering::Acquire) == mark_of(large))
     }
 
     /// Notes a record that was checked under a pin that is still held.
     pub(super) fn note(&self, large: &LargeRecord) {
-        self.word(large).into_iter().for_each(|word| word.store(mark(large), Ordering::Release));
+        let (block, _) = position(large);
+        if let Some(slot) = self.blocks.get(block) {
+            slot.get_or_init(|| zeroed_marks(FIRST_BLOCK << block));
+        }
+        self.mark(large).into_iter().for_each(|mark| mark.store(mark_of(large), Ordering::Release));
     }
 
     /// Forgets what was at a record's place.
     pub(super) fn forget(&self, large: &LargeRecord) {
-        self.word(large).into_iter().for_each(|word| word.store(0, Ordering::Release));
+        self.mark(large).into_iter().for_each(|mark| mark.store(0, Ordering::Release));
     }
 
-    /// Asks the processor to have a record's word ready.
+    /// Asks the processor to have a record's mark ready.
     #[inline]
     pub(super) fn prefetch(&self, large: &LargeRecord) {
-        self.word(large).into_iter().for_each(|word| prefetch(word));
+        self.mark(large).into_iter().for_each(|mark| prefetch(mark));
     }
 
     #[inline]
-    fn word(&self, large: &LargeRecord) -> Option<&AtomicU64> {
-        let spread = usize::try_from(large.place.wrapping_mul(SPREAD) >> 40).unwrap_or(0);
-        self.words.get(spread & (self.words.len() - 1))
+    fn mark(&self, large: &LargeRecord) -> Option<&AtomicU32> {
+        let (block, at) = position(large);
+        self.blocks.get(block)?.get()?.get(at)
     }
+}
+
+/// The block that a record's mark is in, and its place there.
+#[inline]
+fn position(large: &LargeRecord) -> (usize, usize) {
+    let index = usize::try_from(large.place / MARK_GRAINS % MARKS_MAX).unwrap_or(0);
+    let block = (index / FIRST_BLOCK + 1).ilog2() as usize;
+    (block, index - FIRST_BLOCK * ((1 << block) - 1))
 }
 
 /// Spreads the bits of a number over the upper ones of a word.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What stands for a record: its place in the upper 40 bits, below them its lengths and checksum, of
-/// which not all bits have room: a value that rotted is taken for sound if it has the place of one
-/// that was, and in one of 2^24 cases. Never 0.
+/// What stands for a record: 31 bits of its place, lengths and checksum, and one, so that it is never
+/// 0. A value that rotted is taken for sound if it shares a mark with one that was, and in one of 2^31
+/// cases.
 #[inline]
-fn mark(large: &LargeRecord) -> u64 {
+fn mark_of(large: &LargeRecord) -> u32 {
     let lens = u64::from(large.key_len) << 32 | u64::from(large.value_len);
-    let rest = (lens.wrapping_mul(SPREAD) ^ u64::from(large.checksum)).wrapping_mul(SPREAD) >> 40;
-    large.place << 24 | rest | 1
+    let mixed = (large.place.wrapping_mul(SPREAD) ^ lens).wrapping_mul(SPREAD);
+    let mixed = (mixed ^ mixed >> 32 ^ u64::from(large.checksum)).wrapping_mul(SPREAD);
+    u32::try_from(mixed >> 32).unwrap_or(u32::MAX) | 1
 }
 
 #[cfg(test)]
@@ -79,28 +93,39 @@ mod tests {
 
     #[test]
     fn what_was_noted_counts_until_its_place_is_another_s() {
-        let sound = Sound::new(0);
-        let noted = large(5, 100, 7);
+        let sound = Sound::default();
+        let noted = large(16, 600, 7);
         assert!(!sound.has(&noted));
+        sound.forget(&noted);
         sound.note(&noted);
         assert!(sound.has(&noted));
-        for other in [large(6, 100, 7), large(5, 101, 7), large(5, 100, 8), large(1029, 100, 7)] {
+        let others = [large(17, 600, 7), large(16, 601, 7), large(16, 600, 8), large(24, 600, 7)];
+        for other in others {
             assert!(!sound.has(&other), "{other:?}");
         }
-        let is_in_its_word = |place: &u64| {
-            let word = |place| sound.word(&large(place, 0, 0)).map(std::ptr::from_ref);
-            word(*place) == word(5)
-        };
-        let other = (6..).find(is_in_its_word).unwrap();
-        sound.note(&large(other, 100, 7));
-        assert!(!sound.has(&noted), "its word was taken");
+        sound.note(&large(24, 600, 7));
+        assert!(sound.has(&noted), "the next 512 bytes have a mark of their own");
+        sound.note(&large(17, 60, 7));
+        assert!(!sound.has(&noted), "a short record took its mark");
         sound.note(&noted);
-        sound.forget(&large(5, 9, 9));
+        sound.forget(&large(16, 9, 9));
         assert!(!sound.has(&noted), "something else is written there");
     }
 
     #[test]
-    fn no_page_count_makes_an_unbounded_table() {
-        assert_eq!(Sound::new(u64::MAX).words.len(), 1 << 20);
+    fn a_file_may_grow_to_any_size() {
+        let sound = Sound::default();
+        let step = 8191 * MARK_GRAINS;
+        let places: Vec<u64> = (0..1000).map(|i| i * step).collect();
+        places.iter().for_each(|&place| sound.note(&large(place, 512, 1)));
+        assert!(places.iter().all(|&place| sound.has(&large(place, 512, 1))));
+        let end = (1 << 40) - 1;
+        sound.note(&large(end, 512, 1));
+        assert!(sound.has(&large(end, 512, 1)));
+        let marks: usize = sound.blocks.iter().filter_map(OnceLock::get).map(|b| b.len()).sum();
+        assert!(marks as u64 <= MARKS_MAX);
+        let last = position(&large(MARKS_MAX * MARK_GRAINS - 1, 1, 1));
+        assert_eq!(last, (BLOCK_COUNT - 1, (FIRST_BLOCK << (BLOCK_COUNT - 1)) - 1));
+        assert_eq!(position(&large(MARKS_MAX * MARK_GRAINS, 1, 1)), (0, 0));
     }
 }

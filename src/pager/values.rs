@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::{Access, Pager, Pin, Shared, Verify};
@@ -71,11 +72,16 @@ impl Shared {
         };
         let offset = usize::try_from(large.offset()).map_err(|_| range())?;
         let len = usize::try_from(large.len()).map_err(|_| range())?;
+        let is_known = match self.verify {
+            Verify::Never => true,
+            Verify::OnFirstTouch => self.access == Access::Mapped && self.sound.has(large),
+            Verify::Always => false,
+        };
         let bytes = match self.access {
             Access::Mapped => {
                 let map = self.map.load(pin);
                 let bytes = map.bytes(offset, len).ok_or_else(range)?;
-                self.ask_for_long(map, offset, len);
+                self.fetch_value(map, (offset, len), is_known);
                 ValueBytes::Mapped(bytes)
             }
             Access::Pread => {
@@ -89,15 +95,12 @@ impl Shared {
                 ValueBytes::Owned(bytes.into())
             }
         };
-        let is_known = match self.verify {
-            Verify::Never => true,
-            Verify::OnFirstTouch => self.access == Access::Mapped && self.sound.has(large),
-            Verify::Always => false,
-        };
         if !is_known {
             Fault::expect(Promise::ValueChecksum, large.checksum.into(), crc32(0, &bytes).into())
                 .map_err(|fault| fault.at(&self.path, Place::Page(page)))?;
-            self.sound.note(large);
+            if self.notes_checks() {
+                self.sound.note(large);
+            }
         }
         Ok(bytes)
     }
@@ -107,22 +110,40 @@ impl Shared {
 const PREFETCH_LEN: usize = 4096;
 
 impl Shared {
-    /// Asks the processor to have the bytes behind a large record ready. The one place that knows,
-    /// besides `large_bytes`, where these are.
+    /// Whether some record may be large.
     #[inline]
-    pub(crate) fn prefetch_large(&self, pin: &Pin<'_>, large: &LargeRecord) {
+    pub(crate) fn has_large(&self) -> bool {
+        self.has_large.load(Ordering::Relaxed)
+    }
+
+    /// Asks the processor to have the bytes behind a large record ready, as many as are going to be
+    /// read. The one place that knows, besides `large_bytes`, where these are.
+    #[inline]
+    pub(crate) fn prefetch_large(&self, pin: &Pin<'_>, large: &LargeRecord, len: usize) {
         if self.access == Access::Mapped {
             let Ok(offset) = usize::try_from(large.offset()) else { return };
-            let len = usize::try_from(large.len()).unwrap_or(usize::MAX).min(PREFETCH_LEN);
             self.sound.prefetch(large);
-            let map = self.map.load(pin);
-            if self.is_cold() {
-                self.ask_for_bytes(map, offset, usize::try_from(large.len()).unwrap_or(0));
-            }
-            if let Some(view) = map.view(offset, len) {
+            let len = len.min(usize::try_from(large.len()).unwrap_or(usize::MAX)).min(PREFETCH_LEN);
+            if let Some(view) = self.map.load(pin).view(offset, len) {
                 (0..len).step_by(LINE_SIZE).for_each(|at| view.prefetch(at));
             }
         }
+    }
+
+    /// Asks the system for the bytes behind large records, neighbours in one go.
+    pub(crate) fn ask_for_large(&self, pin: &Pin<'_>, places: &mut [(u64, u64)]) {
+        places.sort_unstable();
+        let map = self.map.load(pin);
+        let ranges = places.iter().map(|&(offset, len)| {
+            let range = usize::try_from(offset).and_then(|o| Ok((o, usize::try_from(len)?)));
+            range.unwrap_or((usize::MAX, 0))
+        });
+        self.ask_for_ranges(map, ranges);
+    }
+
+    /// Whether a large record was read before, so that its bytes are probably in memory.
+    pub(crate) fn is_known(&self, large: &LargeRecord) -> bool {
+        self.verify == Verify::Never || self.sound.has(large)
     }
 }
 
@@ -151,6 +172,7 @@ impl Pager {
         };
         large.place = place;
         self.shared.sound.forget(&large);
+        self.shared.has_large.store(true, Ordering::Relaxed);
         if self.shared.read_only {
             let bytes: Arc<[u8]> = [value, behind].concat().into();
             let mut overlay =

@@ -52,7 +52,8 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
 ) -> Result<()> {
     let mut lanes = [Lane::default(); LANES];
     for (batch, keys) in keys.chunks(BATCH).enumerate() {
-        if shared.is_cold() {
+        let is_cold = shared.is_cold();
+        if is_cold {
             ask(shared, pin, keys);
         }
         let mut waited = Duration::ZERO;
@@ -63,6 +64,9 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
                 lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
             }
             waited = waited.max(fetch(shared, pin, lanes));
+            if shared.has_large() && (is_cold || shared.is_cold()) {
+                ask_for_values(shared, pin, lanes);
+            }
             let started = (value_len > 0).then(Instant::now);
             look(shared, pin, keys, lanes, value_len, |i, hit| found(first + i, hit))?;
             // Values may be elsewhere than their records. A caller that said how much it reads copies
@@ -86,7 +90,7 @@ fn look<'p, K: AsRef<[u8]>>(
     value_len: usize,
     mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
 ) -> Result<()> {
-    let reads_on = value_len + RECORD_HEADER > FIRST_LINES * LINE_SIZE;
+    let reads_on = value_len + RECORD_HEADER > FIRST_LINES * LINE_SIZE || shared.has_large();
     if reads_on {
         for lane in lanes.iter().take(VALUES_AHEAD) {
             fetch_value(shared, pin, lane, value_len);
@@ -114,6 +118,19 @@ fn ask(shared: &Shared, pin: &Pin<'_>, keys: &[impl AsRef<[u8]>]) {
         let (side, _) = state.side_of(hash);
         shared.ask_for_buckets(pin, side, std::iter::once(side.layout.bucket_of(hash)));
     }
+}
+
+/// As `ask`, for the large values that a wave has found.
+#[cold]
+fn ask_for_values(shared: &Shared, pin: &Pin<'_>, lanes: &[Lane<'_>]) {
+    let large = lanes.iter().filter_map(|lane| {
+        let ((view, _), (place, _)) = (lane.page?, lane.slot?);
+        match record_at(view, &shared.shape, place)? {
+            Record::Large(large, _) => Some((large.offset(), large.len())),
+            Record::Inline { .. } => None,
+        }
+    });
+    shared.ask_for_large(pin, &mut large.collect::<Vec<_>>());
 }
 
 /// Three waves: each asks for what the next one reads. Returns how long the pages took.
@@ -180,7 +197,9 @@ fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize
                 view.prefetch(offset + line * LINE_SIZE);
             }
         }
-        Some(Record::Large(large, _)) => shared.prefetch_large(pin, &large),
+        Some(Record::Large(large, _)) => {
+            shared.prefetch_large(pin, &large, value_len.max(FIRST_LINES * LINE_SIZE));
+        }
         None => {}
     }
 }

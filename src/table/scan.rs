@@ -92,15 +92,20 @@ fn collect(
     let run = Layout::run_of(bucket);
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |page: &Page<'_>, damage: &mut Damage<'_>| -> Result<()> {
-        for found in bucket::records(page.view()) {
-            // A slot that the writer emptied since is no damage: pages are checked when touched.
-            let Ok((_, _, record)) = found else { continue };
-            let hash = record_hash(&record, shared.parameters.hash_seed);
+        // A slot that the writer emptied since is no damage: pages are checked when touched.
+        let records = bucket::records(page.view())
+            .flatten()
+            .map(|(_, _, record)| (record_hash(&record, shared.parameters.hash_seed), record));
+        let is_wanted = |hash: u64| {
             let in_range = hash >= first && end.is_none_or(|end| hash < end);
-            if in_range && side.layout.bucket_of(hash) == bucket {
-                let owned = damage.pass(to_owned(shared, pin, &record))?;
-                entries.extend(owned.map(|(key, value)| (hash, key, value)));
-            }
+            in_range && side.layout.bucket_of(hash) == bucket
+        };
+        let mut records: Vec<(u64, Record<'_>)> =
+            records.filter(|(hash, _)| is_wanted(*hash)).collect();
+        in_file_order(shared, pin, &mut records);
+        for (hash, record) in records {
+            let owned = damage.pass(to_owned(shared, pin, &record))?;
+            entries.extend(owned.map(|(key, value)| (hash, key, value)));
         }
         Ok(())
     };
@@ -131,6 +136,23 @@ fn collect(
     Ok(entries)
 }
 
+/// Orders records as their values stand in the file, and asks for those that may not be in memory.
+fn in_file_order(shared: &Shared, pin: &Pin<'_>, records: &mut [(u64, Record<'_>)]) {
+    if !shared.has_large() {
+        return;
+    }
+    let large = |record: &Record<'_>| match record {
+        Record::Large(large, _) => Some(*large),
+        Record::Inline { .. } => None,
+    };
+    records.sort_by_key(|(_, record)| large(record).map(|large| large.place));
+    let all = records.iter().filter_map(|(_, record)| large(record));
+    if shared.is_cold() || all.clone().any(|large| !shared.is_known(&large)) {
+        let mut places: Vec<(u64, u64)> = all.map(|large| (large.offset(), large.len())).collect();
+        shared.ask_for_large(pin, &mut places);
+    }
+}
+
 fn to_owned(shared: &Shared, pin: &Pin<'_>, record: &Record<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
     match record {
         Record::Inline { key, value } => Ok((key.to_vec(), value.to_vec())),
@@ -146,5 +168,41 @@ fn to_owned(shared: &Shared, pin: &Pin<'_>, record: &Record<'_>) -> Result<(Vec<
             let key = if large.has_long_key() { behind } else { key };
             Ok((key.to_vec(), value.to_vec()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_file_order, record_hash};
+    use crate::page::bucket;
+    use crate::page::record::Record;
+    use crate::pager::Which;
+    use crate::table::tests_support::{Built, key, value};
+
+    #[test]
+    fn values_are_read_in_the_order_of_the_file() {
+        let mut built = Built::new(4096, 1, 8 << 20);
+        (0..40)
+            .for_each(|i| _ = built.insert(&key(i), &value(i, if i % 9 == 0 { 9 } else { 1500 })));
+        let shared = built.table.shared();
+        let pin = shared.epoch.pin();
+        let side = &shared.state.load(&pin).current;
+        let word = side.load(Which::Buckets, 0);
+        let page = shared.page(&pin, side, Which::Buckets, 0, word, None).unwrap().unwrap();
+        let mut records: Vec<(u64, Record<'_>)> = bucket::records(page.view())
+            .map(|found| found.unwrap().2)
+            .map(|record| (record_hash(&record, 11), record))
+            .collect();
+        let places = |records: &[(u64, Record<'_>)]| -> Vec<Option<u64>> {
+            let place = |record: &Record<'_>| match record {
+                Record::Large(large, _) => Some(large.place),
+                Record::Inline { .. } => None,
+            };
+            records.iter().map(|(_, record)| place(record)).collect()
+        };
+        assert!(!places(&records).is_sorted(), "in the order of slots they jump");
+        in_file_order(shared, &pin, &mut records);
+        assert!(places(&records).is_sorted());
+        assert!(places(&records).contains(&None) && places(&records).len() > 8);
     }
 }

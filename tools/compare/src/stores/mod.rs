@@ -34,6 +34,8 @@ pub fn all() -> Vec<Kind> {
         parity::KIND,
         #[cfg(feature = "rocksdb")]
         rocks::KIND,
+        #[cfg(feature = "rocksdb")]
+        rocks::BLOBS,
         #[cfg(feature = "sqlite")]
         sqlite::KIND,
         #[cfg(feature = "tkrzw")]

@@ -8,25 +8,47 @@ use rocksdb::{
 
 use super::{able, locked};
 use crate::data::{Batch, Keys};
-use crate::store::{Kind, Reader, Result, Setup, Sink, Store};
+use crate::store::{Ask, Kind, Reader, Result, Setup, Sink, Store};
 
 pub const KIND: Kind = Kind {
     name: "RocksDB",
     version: || format!("RocksDB {}, crate rocksdb {}", env!("COMPARE_ROCKSDB"), locked("rocksdb")),
     settings: "OptimizeForPointLookup with a block cache of twice the payload (half of a limit): \
                bloom filter of 10 bits, hash index in blocks; IncreaseParallelism(2); \
-               bytes_per_sync 1 MiB; no compression, as the bytes are random; no blob files: the \
-               crate cannot give them a cache, and large values were found twice or three times \
-               as slowly; write-ahead log on, sync a batch where durable; MultiGet batched; close \
-               flushes the memtable first. Source: rocksdb/options.h, the wiki's Setup Options \
-               and Basic Tuning",
+               bytes_per_sync 1 MiB; no compression, as the bytes are random; write-ahead log on, \
+               sync a batch where durable; MultiGet batched; close flushes the memtable first. \
+               Source: rocksdb/options.h, the wiki's Setup Options and Basic Tuning",
     cannot: able,
     open,
     crash_safe: true,
 };
 
+/// As its documents recommend for large values.
+pub const BLOBS: Kind = Kind {
+    name: "RocksDB blobs",
+    settings: "as RocksDB; values of 1 KiB and more in blob files, which are collected. The crate \
+               cannot give them a cache: they are read through the system's. Source: the wiki's \
+               BlobDB",
+    cannot: |ask: &Ask| (ask.shape.value < BLOB_LEN_MIN).then_some("for big values only"),
+    open: |setup: &Setup| {
+        open_with(setup, |options| {
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(BLOB_LEN_MIN as u64);
+            options.set_enable_blob_gc(true);
+        })
+    },
+    ..KIND
+};
+
+const BLOB_LEN_MIN: usize = 1 << 10;
+
 fn open(setup: &Setup) -> Result<Box<dyn Store>> {
+    open_with(setup, |_| ())
+}
+
+fn open_with(setup: &Setup, choose: impl FnOnce(&mut Options)) -> Result<Box<dyn Store>> {
     let mut options = Options::default();
+    choose(&mut options);
     options.create_if_missing(true);
     options.optimize_for_point_lookup((setup.cache() >> 20).max(1));
     options.increase_parallelism(2);
