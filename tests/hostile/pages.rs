@@ -5,8 +5,7 @@ use splitpoint::simulation::Rng;
 
 use crate::examine::examine;
 use crate::file::{
-    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, VALUE_ROOT, page_of,
-    pointer,
+    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, VALUE_ROOT, pointer,
 };
 use crate::sample::Sample;
 use crate::table::{Expect, Row, Table};
