@@ -397,7 +397,8 @@ mod tests {
         let free_from = PAGE_COUNT_MAX - 64;
         let mut area = ValueArea::new(4096, LiveCounts::default());
         assert_eq!(area.append(65 * 64, &mut space), None);
-        assert_eq!(area.append(60 * 64, &mut space), Some(free_from * 64));
+        assert_eq!(area.append(30 * 64, &mut space), Some(free_from * 64));
+        assert_eq!(area.append(30 * 64, &mut space), Some((free_from + 30) * 64));
         assert_eq!(area.append(5 * 64, &mut space), None, "neither at the tail nor elsewhere");
         assert_eq!(space.taken().end(), PAGE_COUNT_MAX - 4);
         assert_eq!(area.append(4 * 64, &mut space), Some((free_from + 60) * 64));
