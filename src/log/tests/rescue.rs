@@ -10,15 +10,28 @@ use crate::log::segment::Header;
 use crate::log::trace::trace;
 use crate::log::{Epoch, Log, LogStart, Lsn};
 
-/// Commits of all sizes over several segments, one of them over three.
+/// Commits of all sizes over several segments, one of them over three, two in each durable group: of
+/// which a first one leaves 32 bytes of its block, room for a header, and one leaves 16, which is none.
 fn sample(disk: &Disk) -> Commits {
     let mut log = Log::create(disk.files(), start(), SEGMENT / 2).unwrap();
     let mut rng = Rng(5);
     let mut commits = Vec::new();
-    for len in [10, 3_000, 0, 20_000, 700, 5_000, 40_000, 40, 90, 9_000, 12_000, 1, 60] {
+    let groups = [
+        [10, 3_000],
+        [4_032, 700],
+        [4_048, 90],
+        [20_000, 5_000],
+        [40_000, 40],
+        [0, 9_000],
+        [12_000, 1],
+        [60, 60],
+    ];
+    for len in groups.into_iter().flatten() {
         let payload = rng.bytes(len);
         commits.push((commit(&mut log, &payload), payload));
-        flush(&mut log);
+        if commits.len() % 2 == 0 {
+            flush(&mut log);
+        }
     }
     commits
 }
