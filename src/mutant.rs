@@ -62,12 +62,11 @@ impl Mutant {
     /// All that break the crash protocol.
     #[cfg(any(test, feature = "mutants"))]
     pub const ALL: [Mutant; 19] = [
-        // First: it takes the longest to notice.
-        Mutant::PageReusedEarly,
         Mutant::AcknowledgeBeforeSync,
         Mutant::MetaBeforeData,
         Mutant::MetaNotSynced,
         Mutant::LogRecycledEarly,
+        Mutant::PageReusedEarly,
         Mutant::NoFolderSync,
         Mutant::SameEpochTwice,
         Mutant::NoNewEpochAtUncleanOpen,

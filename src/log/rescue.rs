@@ -48,7 +48,8 @@ pub(crate) fn rescue(
     start: Option<LogStart>,
     each: &mut dyn FnMut(Lsn, &[u8]) -> Result<()>,
 ) -> Result<Vec<Gap>> {
-    let mut walk = Walk { next: None, commit: None, gaps: Vec::new() };
+    let next = start.map(|start| (start.epoch, start.lsn, 0));
+    let mut walk = Walk { next, commit: None, gaps: Vec::new() };
     for (epoch, number, header) in segments(files, start)? {
         let Some(mut reader) = Reader::open(files, number)? else { continue };
         // Sets where records end, too.
@@ -68,6 +69,7 @@ type Found = (Epoch, u64, Option<Header>);
 /// The segments to look at, in the order of their epochs and numbers.
 fn segments(files: &LogFiles, start: Option<LogStart>) -> Result<Vec<Found>> {
     let mut found: Vec<Found> = Vec::new();
+    let mut without_header = Vec::new();
     for number in numbers(files)? {
         let Some(mut reader) = Reader::open(files, number)? else { continue };
         match reader.header()? {
@@ -76,12 +78,17 @@ fn segments(files: &LogFiles, start: Option<LogStart>) -> Result<Vec<Found>> {
             }
             // Of another file: not ours to take.
             Some(Ok(_)) | None => {}
-            // Its records tell by their salt whether they are of the epoch before it.
-            Some(Err(_)) => {
-                let before = found.last().map(|(epoch, ..)| *epoch).or(start.map(|s| s.epoch));
-                found.extend(before.map(|epoch| (epoch, number, None)));
-            }
+            Some(Err(_)) => without_header.push(number),
         }
+    }
+    // Their records tell by their salt whether they are of the epoch of what is before or behind.
+    let with_header: Vec<(u64, Epoch)> =
+        found.iter().map(|&(of, number, _)| (number, of)).collect();
+    for number in without_header {
+        let before = with_header.iter().rfind(|(other, _)| *other < number);
+        let epoch = before.map(|(_, epoch)| *epoch).or(start.map(|start| start.epoch));
+        let epoch = epoch.or(with_header.first().map(|(_, epoch)| *epoch));
+        found.extend(epoch.map(|epoch| (epoch, number, None)));
     }
     if let Some(start) = start {
         let is_later = |epoch: &Epoch| epoch.counter > start.epoch.counter;

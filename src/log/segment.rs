@@ -236,6 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn neither_do_words_that_no_writer_writes() {
+        let version = super::VERSION + 1;
+        for (at, bytes, bad) in [
+            (4, version.to_le_bytes().as_slice(), BadHeader::Version(version)),
+            (8, b"SPLITWAX".as_slice(), BadHeader::Field),
+            (68, [1].as_slice(), BadHeader::Field),
+            (80, [1].as_slice(), BadHeader::Field),
+            (4095, [1].as_slice(), BadHeader::Field),
+        ] {
+            let mut block = header().encode();
+            block[at..at + bytes.len()].copy_from_slice(bytes);
+            let sum = crate::checksum::crc32(0, &block[4..]);
+            block[..4].copy_from_slice(&sum.to_le_bytes());
+            assert_eq!(Header::decode(&block), Err(bad), "{at}");
+        }
+    }
+
+    #[test]
     fn names() {
         assert_eq!(name_suffix(0xab), "-wal-00000000000000ab");
         let number = |name: &str| number_of(OsStr::new("data"), OsStr::new(name));

@@ -337,9 +337,7 @@ impl Log {
             .map_err(|e| self.syncs.fail(e))?;
         self.syncs.sync(&*segment.file, segment.number)?;
         files.sync_dir().map_err(|e| self.syncs.fail(e))?;
-        if self.breaks.is_empty() {
-            self.capacity = segment.capacity;
-        }
+        self.capacity = segment.capacity;
         self.live.push_back(segment);
         Ok(())
     }

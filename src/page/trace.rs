@@ -145,4 +145,25 @@ mod tests {
         }
         assert!(compared > 300 && spilled > 10, "{compared} {spilled}");
     }
+
+    #[test]
+    fn a_long_key_is_looked_at_only_if_its_whole_hash_is_the_one() {
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        frame.reset(Kind::Bucket, 6, 0, 1);
+        let hash = 0x1234_5678_9abc_def1;
+        let large = LargeRecord { hash, key_len: 300, value_len: 0, place: 640, checksum: 0 };
+        assert!(frame.insert(&Shape::General, hash, &Record::Large(large, b"")));
+        let page = frame.view();
+        let mut compared = 0;
+        for other in (0..64).map(|bit| hash ^ 1 << bit).chain([hash]) {
+            // It says that every key that it is asked about is the one.
+            let Ok(found) = find(page, &Shape::General, 6, other, &Exact(b"key"));
+            let Ok(traced) = trace(page, other, &Exact(b"key"));
+            assert_eq!(matches!(found, Found::Record(..)), other == hash, "{other:x}");
+            assert_eq!(traced.found().is_some(), other == hash, "{other:x}");
+            compared += traced.candidates.len();
+        }
+        assert!(compared > 30, "{compared} with this tag");
+    }
 }

@@ -113,12 +113,45 @@ pub(crate) fn capacity(page_size: usize, shape: &Shape, records: u64, record_byt
 
 #[cfg(test)]
 mod tests {
-    use super::usage;
+    use super::{Usage, usage};
     use crate::hash::hash;
+    use crate::page::edit::PageOf;
     use crate::page::record::{LargeRecord, Record};
     use crate::page::shape::Shape;
+    use crate::page::spans::{Part, spans};
     use crate::page::tests_support::Memory;
-    use crate::page::{Kind, bucket};
+    use crate::page::{Frame, Kind, bucket};
+
+    /// The use of a page, which the spans of its bytes must agree with.
+    fn checked_usage(frame: &Frame<'_>) -> Usage {
+        let (view, usage) = (frame.view(), usage(frame.view()));
+        let mut bytes = vec![0; view.len()];
+        Frame::copy_frozen(view, &mut bytes);
+        let spans = spans(&bytes, view, Kind::Bucket);
+        let mut at = 0;
+        for span in &spans {
+            assert_eq!(span.range.start, at, "{span:?}");
+            at = span.range.end;
+        }
+        assert_eq!((at, usage.sum()), (view.len(), view.len()));
+        let len = |of: &dyn Fn(Part, &str) -> bool| -> usize {
+            let those = spans.iter().filter(|span| of(span.part, &span.name));
+            those.map(|span| span.range.len()).sum()
+        };
+        let of = |wanted| len(&|part, _| part == wanted);
+        let unused_places = len(&|part, name| part == Part::Empty && name == "records");
+        assert_eq!(of(Part::Header), usage.header);
+        assert_eq!(
+            of(Part::Cell) + of(Part::Empty),
+            usage.slots + usage.empty_slots + unused_places
+        );
+        assert_eq!(of(Part::Record), usage.record_headers);
+        assert_eq!(of(Part::Key), usage.keys);
+        assert_eq!(of(Part::Value), usage.values);
+        assert_eq!(of(Part::Dead), usage.dead);
+        assert_eq!(of(Part::Free) + unused_places, usage.free);
+        usage
+    }
 
     #[test]
     fn the_parts_of_a_page_are_the_page() {
@@ -132,11 +165,36 @@ mod tests {
             let record = Record::Inline { key: &key, value: &value[..i.into()] };
             assert!(frame.insert(&Shape::General, hash(&key, 1), &record));
         }
+        assert_eq!(checked_usage(&frame).dead, 0);
         let place = bucket::slots(frame.view()).nth(5).unwrap().place;
         frame.remove(&Shape::General, place);
-        let usage = usage(frame.view());
-        assert_eq!(usage.sum(), 4096);
-        assert_eq!(usage.header, 64);
+        let usage = checked_usage(&frame);
+        assert_eq!((usage.header, usage.slots, usage.keys), (64, 5 * 4 + 40 * 4, 40 * 3));
         assert!(usage.dead > 0 && usage.free > 0 && usage.record_headers > 16);
+    }
+
+    #[test]
+    fn so_are_those_of_a_page_of_fixed_sizes() {
+        let inline_max = crate::page::meta::inline_max_of(4096);
+        let shape = Shape::new(4096, inline_max, Some(8), Some(12));
+        let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape };
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        of.fill(&mut frame, &[]);
+        let empty = checked_usage(&frame);
+        assert_eq!((empty.keys, empty.values, empty.dead), (0, 0, 0));
+        for i in 0..50_u64 {
+            let key = i.to_le_bytes();
+            let record = Record::Inline { key: &key, value: &[7; 12] };
+            assert!(frame.insert(&shape, hash(&key, 1), &record));
+        }
+        for nth in [3, 20, 33] {
+            let (place, ..) = bucket::records(frame.view()).nth(nth).unwrap().unwrap();
+            frame.remove(&shape, place);
+        }
+        let usage = checked_usage(&frame);
+        assert_eq!((usage.keys, usage.values, usage.dead), (47 * 8, 47 * 12, 3 * 20));
+        assert_eq!(usage.slots - empty.slots, 50 * 2);
+        assert_eq!(empty.free - usage.free, 50 * 20);
     }
 }

@@ -380,5 +380,29 @@ mod tests {
         area.release(1 << 39, 64);
         assert_eq!(area.dropped, [PageRun::one(9)], "once");
         assert_eq!((area.page_count(), area.grain_count()), (0, 0));
+        // Beside a page that has some.
+        let mut live = LiveCounts::default();
+        live.set(20, 7);
+        let mut area = ValueArea::new(4096, live);
+        area.release(9 * 64, 64);
+        assert!(area.dropped.is_empty() && area.changed.is_empty());
+        assert_eq!((area.page_count(), area.grain_count()), (1, 7));
+    }
+
+    #[test]
+    fn no_page_has_a_number_above_the_limit() {
+        // All pages but the last 64 are taken.
+        let words = usize::try_from(PAGE_COUNT_MAX / 64 - 1).unwrap();
+        let mut space = Space::new(PageSet::from_words(vec![u64::MAX; words]));
+        let free_from = PAGE_COUNT_MAX - 64;
+        let mut area = ValueArea::new(4096, LiveCounts::default());
+        assert_eq!(area.append(65 * 64, &mut space), None);
+        assert_eq!(area.append(30 * 64, &mut space), Some(free_from * 64));
+        assert_eq!(area.append(30 * 64, &mut space), Some((free_from + 30) * 64));
+        assert_eq!(area.append(5 * 64, &mut space), None, "neither at the tail nor elsewhere");
+        assert_eq!(space.taken().end(), PAGE_COUNT_MAX - 4);
+        assert_eq!(area.append(4 * 64, &mut space), Some((free_from + 60) * 64));
+        assert_eq!(space.taken().end(), PAGE_COUNT_MAX);
+        assert_eq!((area.page_count(), area.grain_count()), (64, 64 * 64));
     }
 }

@@ -225,6 +225,38 @@ impl Draw {
 }
 
 impl Plan {
+    /// Large values are committed while a checkpoint is being written: the pages that it drops are
+    /// still the last one's, and must not be given out before it is durable. Values of one page fit
+    /// into any that is; few are replaced, since redo would not miss those.
+    pub(crate) fn values_beside_checkpoints(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed);
+        let page_size = [4096, 4096, 8192][rng.below(3)];
+        let setting = Setting {
+            page_size,
+            later: rng.one_in(3),
+            log_budget: 1 << 20,
+            memory_budget: 1 << 24,
+            access: [Access::Mapped, Access::Pread][rng.below(2)],
+            ..Setting::small()
+        };
+        let mut insert = |key: usize, len: usize| Change::Insert {
+            key: u16::try_from(key).unwrap_or_default(),
+            len: u32::try_from(len).unwrap_or_default(),
+            tag: rng.next(),
+        };
+        let mut ops = vec![Op::Single(insert(0, page_size)), Op::Checkpoint];
+        for round in 0..3 {
+            ops.extend([Op::Single(insert(round, 60)), Op::Begin]);
+            // More than a checkpoint of so little has.
+            for step in 0..8 {
+                let key = 3 + 2 * step;
+                let values = vec![insert(key, page_size), insert(key + 1, page_size)];
+                ops.extend([Op::Steps(1), Op::Batch(values)]);
+            }
+        }
+        Plan { seed, setting, ops }
+    }
+
     /// The plan of a seed.
     pub(crate) fn random(seed: u64) -> Plan {
         let mut rng = Rng::new(seed);

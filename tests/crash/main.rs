@@ -1,8 +1,9 @@
 //! The crash campaign: plans on a simulated disk, the power cut before every call, every image that
 //! the cut may leave opened again. First all short sequences of operations, then random long ones
-//! by seed.
+//! by seed, and between them plans that write large values beside checkpoints.
 //!
-//! `SPLITPOINT_SEED` repeats a random plan, `SPLITPOINT_SHORT` a short sequence;
+//! `SPLITPOINT_SEED` repeats a random plan, `SPLITPOINT_VALUES` one with large values,
+//! `SPLITPOINT_SHORT` a short sequence;
 //! `SPLITPOINT_STATES` or `SPLITPOINT_SECONDS` say how much to do; `SPLITPOINT_FIRST` is the first
 //! random seed of a soak.
 #![expect(
@@ -37,6 +38,7 @@ fn main() {
     let search = Search::new(&tally);
     let one = number("SPLITPOINT_SHORT")
         .map(|n| Job::Short(n as usize))
+        .or(number("SPLITPOINT_VALUES").map(Job::Values))
         .or(number("SPLITPOINT_SEED").map(Job::Random));
     let first = number("SPLITPOINT_FIRST").unwrap_or(0);
     let shorts = if first > 0 { 0 } else { short::count(SHORT_MAX) };
@@ -48,6 +50,7 @@ fn main() {
             let n = next.fetch_add(1, Ordering::Relaxed);
             let job = match n.checked_sub(shorts) {
                 None => Job::Short(n),
+                Some(n) if n % 16 == 0 => Job::Values(first + n as u64),
                 Some(n) => Job::Random(first + n as u64),
             };
             search.run(job);

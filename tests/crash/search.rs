@@ -20,6 +20,8 @@ const CUTS: usize = 60;
 pub(crate) enum Job {
     Short(usize),
     Random(u64),
+    /// Large values beside checkpoints.
+    Values(u64),
 }
 
 /// What failed.
@@ -48,6 +50,10 @@ impl Search<'_> {
             Job::Random(seed) => {
                 Run::new(SimulatedDisk::new(seed), Plan::random(seed), Model::default())
             }
+            Job::Values(seed) => {
+                let plan = Plan::values_beside_checkpoints(seed);
+                Run::new(SimulatedDisk::new(seed), plan, Model::default())
+            }
         };
         if let Some(plan) = plan {
             run.plan = plan.clone();
@@ -75,6 +81,7 @@ impl Search<'_> {
             match job {
                 Job::Short(number) => format!("SPLITPOINT_SHORT={number}"),
                 Job::Random(seed) => format!("SPLITPOINT_SEED={seed}"),
+                Job::Values(seed) => format!("SPLITPOINT_VALUES={seed}"),
             }
         );
         println!("  {:?}", small.setting);
@@ -100,7 +107,7 @@ impl Search<'_> {
                 let from = run.op_starts.last().copied().unwrap_or(0);
                 (all.into_iter().filter(|cut| *cut >= from).collect(), Volume::LIGHT)
             }
-            Job::Random(_) => (sample(all, CUTS, &mut rng), Volume::LIGHT),
+            Job::Random(_) | Job::Values(_) => (sample(all, CUTS, &mut rng), Volume::LIGHT),
         };
         run.index = None;
         for cut in cuts {

@@ -194,10 +194,29 @@ impl File {
         self.seal_page(at)
     }
 
-    fn seal_page(&mut self, at: usize) -> u64 {
+    /// Seals a page; gives the pointer to it.
+    pub(crate) fn seal_page(&mut self, at: usize) -> u64 {
         let checksum = crc32fast::hash(&self.0[at + 4..at + PAGE]);
         self.put32(at, checksum);
         pointer(0, at / PAGE, checksum)
+    }
+
+    /// Lets the first run's entry lead to this page, and seals what is above the chain.
+    pub(crate) fn set_chain(&mut self, word: u64) {
+        let (leaf, old) = (self.leaf(RUN_ROOT), self.overflow() / PAGE);
+        let mut entries = (leaf + HEADER..leaf + PAGE).step_by(8);
+        let entry = entries.find(|&e| page_of(self.get(e)) == old).unwrap();
+        self.put(entry, word);
+        let root = self.seal_page(leaf);
+        self.set_meta(RUN_ROOT, root);
+    }
+
+    /// Adds a copy of a page behind the last one.
+    pub(crate) fn push_copy(&mut self, at: usize) -> usize {
+        let new = self.0.len();
+        self.0.extend_from_within(at..at + PAGE);
+        self.put(new + 8, (new / PAGE) as u64);
+        new
     }
 
     /// Chooses the four bytes at `free` such that the page's checksum is `wanted`: a page can

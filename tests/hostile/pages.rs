@@ -5,8 +5,7 @@ use splitpoint::simulation::Rng;
 
 use crate::examine::examine;
 use crate::file::{
-    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, VALUE_ROOT, page_of,
-    pointer,
+    BITMAP_ROOT, BUCKET_ROOT, File, HEADER, NEXT, PAGE, PAGE_COUNT, RUN_ROOT, VALUE_ROOT, pointer,
 };
 use crate::sample::Sample;
 use crate::table::{Expect, Row, Table};
@@ -137,15 +136,31 @@ fn chains() -> Vec<Row> {
             // The tag of an empty slot, or the bytes of a value: nothing that steers a search.
             let free = f.slots(at).last().unwrap().1 + 24;
             f.forge(at, free, wanted);
-            let leaf = f.leaf(RUN_ROOT);
-            let entry = (leaf + HEADER..leaf + PAGE).step_by(8);
-            let entry = entry.into_iter().find(|&e| page_of(f.get(e)) * PAGE == at).unwrap();
-            f.put(entry, pointer(0, at / PAGE, wanted));
-            let sum = crc32fast::hash(&f.0[leaf + 4..leaf + PAGE]);
-            f.put32(leaf, sum);
-            let meta = f.meta();
-            f.put(meta + RUN_ROOT, pointer(0, leaf / PAGE, sum));
-            f.seal_meta(meta);
+            f.set_chain(pointer(0, at / PAGE, wanted));
+        }),
+        raw("a circle of two pages, forged", Touch(P::ChainLength), |f| {
+            let at = f.overflow();
+            f.seal();
+            let (new, wanted) = (f.push_copy(at), 0x1234_5678);
+            f.put(new + NEXT, pointer(0, at / PAGE, wanted));
+            let next = f.seal_page(new);
+            f.put(at + NEXT, next);
+            let free = f.slots(at).last().unwrap().1 + 24;
+            f.forge(at, free, wanted);
+            f.set_chain(pointer(0, at / PAGE, wanted));
+        }),
+        raw("a chain of more pages than are used", Touch(P::ChainLength), |f| {
+            let at = f.overflow();
+            f.seal();
+            let mut next = 0;
+            for _ in 0..2_000 {
+                let new = f.push_copy(at);
+                f.put(new + NEXT, next);
+                next = f.seal_page(new);
+            }
+            f.put(at + NEXT, next);
+            let head = f.seal_page(at);
+            f.set_chain(head);
         }),
         sealed!("next is a bucket page", Touch(P::PageKind), |f| {
             let (at, bucket) = (f.overflow(), f.bucket());

@@ -7,16 +7,18 @@ use std::process::Command;
 
 use splitpoint::{Access, Error, Index, Options};
 
+use crate::file::PAGE;
 use crate::paths::as_nobody;
 use crate::sample::Sample;
 use crate::table::Table;
 
 /// What this program does when it is started as a child: opens and tells.
 pub(crate) fn child_main(what: &str, path: &Path) {
-    let access = if what == "pread" { Access::Pread } else { Access::Mapped };
+    let access = if what.contains("pread") { Access::Pread } else { Access::Mapped };
     let options = Options::new().create(false).read_only(what == "read").access(access);
     match options.open(path) {
         Ok(index) if what == "fork" => println!("{}", crate::fork::use_in_child(index)),
+        Ok(index) if what.starts_with("shortened") => println!("{}", read_shortened(&index)),
         Ok(index) if what == "fill" => {
             let mut count = 0_u64;
             let error = loop {
@@ -36,6 +38,19 @@ pub(crate) fn child_main(what: &str, path: &Path) {
         }
         Err(error) => println!("other {error:?}"),
     }
+}
+
+/// Reads all records of the sample after the file was shortened to a few pages.
+fn read_shortened(index: &Index) -> String {
+    let file = std::fs::OpenOptions::new().write(true).open(index.path()).unwrap();
+    file.set_len(6 * PAGE as u64).unwrap();
+    let keys = Sample::closed().keys;
+    let failed = keys.iter().filter(|key| match index.get(key) {
+        Ok(_) => false,
+        Err(Error::Corruption(_) | Error::Io { .. }) => true,
+        Err(other) => panic!("{other:?}"),
+    });
+    if failed.count() > keys.len() / 2 { "errors" } else { "values" }.to_owned()
 }
 
 /// Starts this program again, through a shell line if there is one; gives what it printed.
@@ -82,6 +97,7 @@ pub(crate) fn run(table: &mut Table) {
     limits(table);
     memory(table);
     unwritable(table);
+    shortened(table);
     table.checked("path", "used by the child of a fork", || {
         let folder = crate::examine::folder();
         let path = make(folder.path());
@@ -109,6 +125,24 @@ fn memory(table: &mut Table) {
         let seen = child("pread", &path, limit)?;
         if seen == "open" { Ok(()) } else { Err(seen) }
     });
+}
+
+/// What is promised is an error where there is no map; a map that ends too early is a signal.
+fn shortened(table: &mut Table) {
+    for (what, name) in [
+        ("shortened, by pread", "shortened while open in a child, read without a map"),
+        ("shortened, mapped", "shortened while open in a child, read through a map"),
+    ] {
+        table.checked("path", name, || {
+            let folder = crate::examine::folder();
+            Sample::closed().write(folder.path());
+            match child(what, &folder.path().join("data"), None) {
+                Ok(seen) if seen == "errors" => Ok(()),
+                Err(seen) if what.ends_with("mapped") && seen.contains("SIGBUS") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
 }
 
 /// Runs a program; its complaint if it fails.

@@ -49,6 +49,11 @@ pub(crate) fn rows() -> Vec<Row> {
             f.0[at] = 1;
             f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
         }),
+        sealed!("a meta page that counts as a value page", Expect::Open(P::PageRange), |f| {
+            let at = f.count(2);
+            f.0[at] = 1;
+            f.put(f.meta() + 128, f.get(f.meta() + 128) + 1);
+        }),
         sealed!("an overflow page that counts as a value page", Expect::Open(P::PageUse), |f| {
             let at = f.count(f.overflow() / PAGE);
             f.0[at] = 1;

@@ -82,6 +82,9 @@ fn hunt(mistake: Mutant, starts: &[Start]) -> Option<(&'static str, String)> {
         if let Err(text) = quietly(|| rot::all(round)) {
             return Some(("rot", text));
         }
+        if let Err(text) = quietly(|| search.first_failure(Job::Values(round))) {
+            return Some(("values crash", text));
+        }
         for n in 0..12 {
             // Spread over all sequences; 7,919 is a prime.
             let number = (round as usize * 12 + n) * 7_919 % all;

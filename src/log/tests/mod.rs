@@ -6,4 +6,5 @@ mod crash;
 mod damage;
 mod disk;
 mod format;
+mod rescue;
 mod round_trip;

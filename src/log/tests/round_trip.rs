@@ -294,6 +294,24 @@ fn survey_sees_a_newer_epoch() {
 }
 
 #[test]
+fn room_that_was_reserved_and_not_used_is_the_next_segment() {
+    let disk = Disk::default();
+    let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();
+    let first = commit(&mut log, b"before");
+    flush(&mut log);
+    log.reserve(2 * SEGMENT).unwrap();
+    let names = disk.names();
+    assert_eq!(names.len(), 3, "room in two further segments");
+    let rotated = log.rotate().unwrap();
+    assert_eq!((rotated.segment, disk.names()), (start().segment + 1, names));
+    let second = commit(&mut log, b"behind");
+    flush(&mut log);
+    let expected = [(first, b"before".to_vec()), (second, b"behind".to_vec())];
+    assert!(redo(&disk.files(), start()).unwrap().0 == expected);
+    assert!(redo(&disk.files(), rotated).unwrap().0 == expected[1..]);
+}
+
+#[test]
 fn only_what_is_before_is_recycled() {
     let disk = Disk::default();
     let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();

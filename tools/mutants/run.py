@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""Runs the mutants of cargo-mutants on src/log, src/pager and src/page against the tests, all woven into
+one build. README.md has the commands.
+
+usage: run.py build                weaves and builds, below target/mutants; leaves out what does not compile
+       run.py base [STAGE ...]     runs the tests without a mutant: how long they take, what they reach;
+                                   `try` runs only those stages
+       run.py try [-s SECONDS] [WORD ...]   mutants whose names contain a WORD, in this order, until SECONDS are over
+       run.py table                what came of them, by file
+       run.py missed               the names of those that no test noticed
+"""
+
+import collections
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "target" / "mutants"
+TREE = WORK / "tree"
+FILES = ["src/log/**/*.rs", "src/pager/**/*.rs", "src/page/**/*.rs"]
+TARGETS = ["model", "errors", "crash", "hostile", "regressions", "values", "overflow", "look", "corpus", "bulk"]
+# In this order: what notices most in the least time comes first.
+STAGES = [
+    ("model", [], {"SPLITPOINT_OPERATIONS": "2000"}),
+    ("errors", [], {"SPLITPOINT_STATES": "500"}),
+    ("crash", [], {"SPLITPOINT_STATES": "1500", "SPLITPOINT_FIRST": "1"}),
+    ("lib-log", ["log::", "--skip", "damage", "--skip", "tests::crash"], {}),
+    ("lib-page", ["page::", "format::", "layout", "--skip", "never_missed", "--skip", "still_fits"], {}),
+    ("lib-pager", ["pager::"], {}),
+    ("regressions", [], {}),
+    ("hostile", [], {}),
+    ("values", [], {}),
+    ("overflow", [], {}),
+    ("lib-slow", ["damage", "tests::crash", "never_missed", "still_fits", "table::"], {}),
+    ("look", [], {}),
+    ("corpus", [], {}),
+    ("lib-rest", ["salvage", "inspect", "index", "bulk", "storage"], {}),
+    ("bulk", [], {}),
+]
+VOLUME = {"SPLITPOINT_DAMAGES": "2", "SPLITPOINT_FUZZ": "3", "SPLITPOINT_RECORDS": "20000"}
+
+
+def cargo(*arguments, **options):
+    environment = dict(
+        os.environ,
+        # Woven code is not pretty.
+        RUSTFLAGS="--cap-lints=allow",
+        CARGO_TARGET_DIR=str(WORK / "target"),
+        CARGO_PROFILE_TEST_DEBUG="0",
+    )
+    return subprocess.run(["cargo", *arguments], cwd=TREE, env=environment, text=True, **options)
+
+
+def mutants():
+    return json.loads((WORK / "list.json").read_text(encoding="utf-8"))
+
+
+def weave(skipped):
+    (WORK / "skipped").write_text(" ".join(map(str, sorted(skipped))), encoding="utf-8")
+    manifest = ROOT / "tools/mutants/Cargo.toml"
+    command = ["cargo", "run", "-q", "--release", "--manifest-path", manifest, "--target-dir", WORK / "weave", "--"]
+    command += [WORK / "list.json", ROOT, TREE, WORK / "skipped"]
+    woven = subprocess.run(command, check=True, capture_output=True, text=True)
+    (WORK / "woven").write_text(woven.stdout, encoding="utf-8")
+
+
+def numbers_near(error, span):
+    """The mutants that a compiler's complaint is about."""
+    path = TREE / span["file_name"]
+    if not span["is_primary"] or not path.exists():
+        return set()
+    lines = path.read_text(encoding="utf-8").split("\n")
+    first, last = span["line_start"] - 1, min(span["line_end"] - 1, span["line_start"] + 6)
+    text = "\n".join(lines[first : last + 1])
+    if (error.get("code") or {}).get("code") == "E0004":
+        # A match that lacks an arm: it stands below.
+        text = "\n".join(line for line in lines[last : last + 30] if " if !crate::switch" in line)
+    found = set(re.findall(r"/\*M(\d+)\*/", text)) or set(re.findall(r"/\*S(\d+)\*/", text))
+    for line in reversed(lines[max(0, first - 12) : first]):
+        found = found or set(re.findall(r"/\*[MS](\d+)\*/", line))
+    return {int(number) for number in found}
+
+
+def complaints(arguments):
+    checked = cargo("check", "-q", "--message-format=json", "-p", "splitpoint", "--lib", *arguments, capture_output=True)
+    messages = [json.loads(line).get("message") or {} for line in checked.stdout.splitlines() if line[:1] == "{"]
+    return [message for message in messages if message.get("level") == "error"]
+
+
+def build():
+    shutil.rmtree(TREE, ignore_errors=True)
+    skip = shutil.ignore_patterns("target", ".git")
+    shutil.copytree(ROOT, TREE, ignore=skip)
+    listing = ["cargo", "mutants", "--list", "--json", "-e", "src/log/tests/**"]
+    listing += [word for glob in FILES for word in ("-f", glob)]
+    text = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    (WORK / "list.json").write_text(text, encoding="utf-8")
+    shutil.copy(ROOT / "tools/mutants/switch.rs", TREE / "src/switch.rs")
+    with open(TREE / "src/lib.rs", "a", encoding="utf-8") as lib:
+        lib.write("mod switch;\n")
+    # Of another type than the iterator that the rest of the function gives.
+    skipped = {number for number, mutant in enumerate(mutants(), 1) if "-> impl Iterator" in mutant["name"]}
+    while True:
+        weave(skipped)
+        errors = complaints([]) or complaints(["--all-features", "--profile", "test"])
+        near = set().union(*(numbers_near(error, span) for error in errors for span in error["spans"]))
+        print(f"{len(errors)} complaints of the compiler, {len(near)} mutants left out", flush=True)
+        if not errors:
+            break
+        if near <= skipped:
+            sys.exit("\n".join(error["rendered"] for error in errors[:3]))
+        skipped |= near
+    targets = [word for name in TARGETS for word in ("--test", name)]
+    built = cargo("test", "--no-run", "--message-format=json", "-p", "splitpoint", "--lib", *targets, stdout=subprocess.PIPE)
+    programs = {}
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["profile"]["test"]:
+            programs[message["target"]["name"]] = message["executable"]
+    (WORK / "programs.json").write_text(json.dumps(programs), encoding="utf-8")
+
+
+def processor_seconds(process):
+    """What a process has used of the processors: unlike the clock, no other work changes it."""
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run(stage, environment, limit):
+    """Seconds of the processors that it took, and how it ended: `None` if all passes. The first word of a
+    failure ends it, and so does a minute without any work."""
+    name, arguments, volume = stage
+    programs = json.loads((WORK / "programs.json").read_text(encoding="utf-8"))
+    program = programs["splitpoint" if name.startswith("lib") else name]
+    process = subprocess.Popen(
+        [program, *arguments],
+        cwd=TREE,
+        env=dict(os.environ, **VOLUME, **volume, **environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+    )
+    ends, used, over = [], [0.0], threading.Event()
+
+    def watch():
+        idle = 0
+        while not over.wait(0.25):
+            now = processor_seconds(process)
+            idle = idle + 1 if now == used[0] else 0
+            used[0] = max(used[0], now)
+            if used[0] > limit or idle > 240:
+                ends.append("timeout")
+                process.kill()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for line in process.stdout:
+        if "FAILED" in line:
+            ends.append("caught")
+            process.kill()
+            break
+    process.stdout.close()
+    code = process.wait()
+    over.set()
+    watcher.join()
+    return used[0], ends[0] if ends else "caught" if code else None
+
+
+def base(names):
+    path = WORK / "base.json"
+    seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for stage in STAGES:
+        if names and stage[0] not in names:
+            continue
+        reached = WORK / f"reached-{stage[0]}"
+        reached.unlink(missing_ok=True)
+        reached.touch()
+        seconds[stage[0]], end = run(stage, {"MUTANT_REACHED": str(reached)}, 900)
+        if end:
+            sys.exit(f"{stage[0]} fails without a mutant")
+        print(f"{stage[0]}: {seconds[stage[0]]:.1f} s", flush=True)
+        path.write_text(json.dumps(seconds), encoding="utf-8")
+
+
+def outcomes():
+    path = WORK / "outcomes"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {int(line.split()[0]): line.split()[1] for line in lines}
+
+
+def attempt(number, seconds, reached):
+    result = "unreached"
+    for stage in STAGES:
+        if number in reached.get(stage[0], ()):
+            _, end = run(stage, {"MUTANT_ON": str(number)}, 4 * seconds[stage[0]] + 8)
+            if end:
+                return f"{end}:{stage[0]}"
+            result = "missed"
+    return result
+
+
+def try_all(budget, words):
+    seconds = json.loads((WORK / "base.json").read_text(encoding="utf-8"))
+    read = lambda name: (WORK / f"reached-{name}").read_text(encoding="utf-8").split()
+    reached = {name: set(map(int, read(name))) for name in seconds}
+    woven = set(map(int, (WORK / "woven").read_text(encoding="utf-8").split()))
+    names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
+    rank = {number: next((i for i, word in enumerate(words) if word in names[number]), None) for number in woven}
+    chosen = sorted((number for number in woven if not words or rank[number] is not None), key=lambda n: (rank[n] or 0, n))
+    done, started = outcomes(), time.time()
+    with open(WORK / "outcomes", "a", encoding="utf-8") as out:
+        for number in chosen:
+            if number in done or time.time() - started > budget:
+                continue
+            out.write(f"{number} {attempt(number, seconds, reached)} {names[number]}\n")
+            out.flush()
+
+
+def table():
+    woven = set(map(int, (WORK / "woven").read_text(encoding="utf-8").split()))
+    rows, done = collections.defaultdict(collections.Counter), outcomes()
+    for number, mutant in enumerate(mutants(), 1):
+        kind = done.get(number, "not tried" if number in woven else "not woven").split(":")[0]
+        for name in (mutant["file"].removeprefix("src/"), "**all**"):
+            rows[name][kind] += 1
+            rows[name]["mutants"] += 1
+    columns = ["mutants", "caught", "timeout", "missed", "unreached", "not tried", "not woven"]
+    print("| file | " + " | ".join(columns) + " |\n" + "|---" * (1 + len(columns)) + "|")
+    for name in sorted(rows, key=lambda name: (name == "**all**", name)):
+        print(f"| {name} | " + " | ".join(str(rows[name][column]) for column in columns) + " |")
+
+
+def missed():
+    names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
+    for number, outcome in sorted(outcomes().items()):
+        if outcome in ("missed", "unreached"):
+            print(f"{number} {outcome}: {names[number]}")
+
+
+def main():
+    WORK.mkdir(parents=True, exist_ok=True)
+    match sys.argv[1:]:
+        case ["build"]:
+            build()
+        case ["base", *names]:
+            base(names)
+        case ["try", "-s", seconds, *words]:
+            try_all(float(seconds), words)
+        case ["try", *words]:
+            try_all(float("inf"), words)
+        case ["table"]:
+            table()
+        case ["missed"]:
+            missed()
+        case _:
+            sys.exit(__doc__)
+
+
+main()
