@@ -103,40 +103,65 @@ fn find_general<'a, K: KeyMatch>(
     hash: u64,
     key: &K,
 ) -> Result<Found<'a>, K::Error> {
-    let tag = tag(hash);
     let home = home_cell(hash, cells);
-    let mut spill = 0;
-    let mut in_overflow = false;
-    let mut distance = 0;
-    loop {
+    let Some(cell) = page.cell(home) else { return Ok(Found::Nowhere) };
+    if let Some(found) = find_in_cell(page, (home, &cell), hash, key)? {
+        return Ok(found);
+    }
+    let header = cell.header();
+    if spill_of(header) > 0
+        && let Some(found) = find_further(page, cells, (home, spill_of(header)), hash, key)?
+    {
+        return Ok(found);
+    }
+    let in_overflow = header & filter_bit(hash) != 0;
+    Ok(if in_overflow { Found::PerhapsInOverflow } else { Found::Nowhere })
+}
+
+/// The cells behind the home, as far as its spill says. Few lookups come here.
+#[inline(never)]
+fn find_further<'a, K: KeyMatch>(
+    page: View<'a>,
+    cells: usize,
+    (home, spill): (usize, usize),
+    hash: u64,
+    key: &K,
+) -> Result<Option<Found<'a>>, K::Error> {
+    for distance in 1..=spill.min(cells.saturating_sub(1)) {
         let index = wrap(home + distance, cells);
         let Some(cell) = page.cell(index) else { break };
-        if distance == 0 {
-            spill = spill_of(cell.header());
-            in_overflow = cell.header() & filter_bit(hash) != 0;
+        let found = find_in_cell(page, (index, &cell), hash, key)?;
+        if found.is_some() {
+            return Ok(found);
         }
-        let mut candidates = cell.matches(tag);
-        while candidates != 0 {
-            let lane = candidates.trailing_zeros() as usize;
-            candidates &= candidates - 1;
-            let Some(record) = page.tail(index, lane).and_then(Record::decode) else { continue };
-            let equal = match &record {
-                Record::Inline { key: found, .. } => key.matches_inline(found),
-                Record::Large(large, _) if large.has_long_key() => {
-                    large.hash == hash && key.matches_large(large)?
-                }
-                Record::Large(_, found) => key.matches_inline(found),
-            };
-            if equal {
-                return Ok(Found::Record(SlotPlace { cell: index, lane }, record));
-            }
-        }
-        if distance >= spill || distance + 1 >= cells {
-            break;
-        }
-        distance += 1;
     }
-    Ok(if in_overflow { Found::PerhapsInOverflow } else { Found::Nowhere })
+    Ok(None)
+}
+
+#[inline]
+fn find_in_cell<'a, K: KeyMatch>(
+    page: View<'a>,
+    (index, cell): (usize, &Cell),
+    hash: u64,
+    key: &K,
+) -> Result<Option<Found<'a>>, K::Error> {
+    let mut candidates = cell.matches(tag(hash));
+    while candidates != 0 {
+        let lane = candidates.trailing_zeros() as usize;
+        candidates &= candidates - 1;
+        let Some(record) = page.tail(index, lane).and_then(Record::decode) else { continue };
+        let equal = match &record {
+            Record::Inline { key: found, .. } => key.matches_inline(found),
+            Record::Large(large, _) if large.has_long_key() => {
+                large.hash == hash && key.matches_large(large)?
+            }
+            Record::Large(_, found) => key.matches_inline(found),
+        };
+        if equal {
+            return Ok(Some(Found::Record(SlotPlace { cell: index, lane }, record)));
+        }
+    }
+    Ok(None)
 }
 
 #[inline]
@@ -328,6 +353,7 @@ pub(crate) fn has_overflow(page: View<'_>) -> bool {
 }
 
 /// The record in a slot; `shape` is the page's.
+#[inline]
 pub(crate) fn record_at<'a>(page: View<'a>, shape: &Shape, place: SlotPlace) -> Option<Record<'a>> {
     match shape {
         Shape::General => page.tail(place.cell, place.lane).and_then(Record::decode),

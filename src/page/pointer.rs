@@ -47,6 +47,15 @@ impl Pointer {
         }
     }
 
+    /// What a word in memory says of a page that is known to be sound: whether it is a frame, its
+    /// number, its cell count.
+    #[inline]
+    pub(crate) fn known(word: u64) -> Option<(bool, u64, usize)> {
+        let is_frame = word >> KIND_SHIFT == 2;
+        let known = is_frame || word >> KIND_SHIFT == 1;
+        known.then_some((is_frame, word & NUMBER_MASK, (word >> NUMBER_BITS & 0xff) as usize))
+    }
+
     /// The word.
     #[inline]
     pub(crate) fn encode(self) -> u64 {
@@ -77,6 +86,12 @@ mod tests {
             Pointer::Frame { frame: 0, cell_count: 1 },
         ] {
             assert_eq!(Pointer::decode(pointer.encode()), pointer);
+            let known = match pointer {
+                Pointer::Empty | Pointer::Unchecked { .. } => None,
+                Pointer::Checked { page, cell_count } => Some((false, page, cell_count)),
+                Pointer::Frame { frame, cell_count } => Some((true, frame.into(), cell_count)),
+            };
+            assert_eq!(Pointer::known(pointer.encode()), known);
         }
     }
 }

@@ -112,20 +112,24 @@ impl<'a> View<'a> {
         self.atomic(index).map_or(0, |word| u64::from_le(word.load(Ordering::Acquire)))
     }
 
-    /// The cell of this index; `None` outside the page.
+    /// The words of a cell, and all that their stores published; `None` outside the page.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "a word is two lanes")]
-    pub(crate) fn cell(&self, index: usize) -> Option<Cell> {
-        let first = (HEADER_SIZE + index * LINE_SIZE) / 8;
-        if (first + LINE_WORDS) * 8 > self.len {
+    fn line(&self, index: usize) -> Option<[u64; LINE_WORDS]> {
+        let offset = HEADER_SIZE + index * LINE_SIZE;
+        if offset + LINE_SIZE > self.len {
             return None;
         }
-        let mut lanes = [0; 16];
-        for (i, pair) in lanes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            let word = self.word(first + i);
-            *pair = [word as u32, (word >> 32) as u32];
-        }
-        Some(Cell::new(lanes))
+        // SAFETY: within the view, by the check above.
+        let line = unsafe { self.start.add(offset).cast::<[AtomicU64; LINE_WORDS]>() };
+        // SAFETY: rules 1 and 2: allocated, aligned, and only accessed as atomics.
+        let line = unsafe { line.as_ref() };
+        Some(line.each_ref().map(|word| u64::from_le(word.load(Ordering::Acquire))))
+    }
+
+    /// The cell of this index; `None` outside the page.
+    #[inline]
+    pub(crate) fn cell(&self, index: usize) -> Option<Cell> {
+        self.line(index).map(Cell::new)
     }
 
     /// The record bytes from the one in this slot to the page's end; `None` if the slot is empty
@@ -140,18 +144,8 @@ impl<'a> View<'a> {
 
     /// The cell of tags of this index; `None` outside the page.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "a word is four lanes")]
     pub(crate) fn tag_cell(&self, index: usize) -> Option<TagCell> {
-        let first = (HEADER_SIZE + index * LINE_SIZE) / 8;
-        if (first + LINE_WORDS) * 8 > self.len {
-            return None;
-        }
-        let mut lanes = [0; 32];
-        for (i, four) in lanes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let word = self.word(first + i);
-            *four = [word as u16, (word >> 16) as u16, (word >> 32) as u16, (word >> 48) as u16];
-        }
-        Some(TagCell::new(lanes))
+        self.line(index).map(TagCell::new)
     }
 
     /// The word and the shift of a tag.

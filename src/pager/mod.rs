@@ -123,13 +123,6 @@ impl Page<'_> {
         }
     }
 
-    #[inline]
-    pub(crate) fn cell_count(&self) -> usize {
-        match self {
-            Page::Shared { cell_count, .. } | Page::Owned { cell_count, .. } => *cell_count,
-        }
-    }
-
     /// The pointer to the next page of its chain.
     pub(crate) fn next(&self) -> u64 {
         self.view().word(word::NEXT)
@@ -254,14 +247,13 @@ impl Shared {
         pin: &'p Pin<'_>,
         pointer: u64,
     ) -> Option<(View<'p>, usize)> {
-        match Pointer::decode(pointer) {
-            Pointer::Frame { frame, cell_count } => Some((self.arena.view(frame), cell_count)),
-            Pointer::Checked { page, cell_count } => {
-                let view = self.map.load(pin).view(self.offset_of(page), self.parameters.page_size);
-                Some((view?, cell_count))
-            }
-            Pointer::Empty | Pointer::Unchecked { .. } => None,
-        }
+        let (is_frame, number, cell_count) = Pointer::known(pointer)?;
+        let view = if is_frame {
+            self.arena.view(u32::try_from(number).ok()?)
+        } else {
+            self.map.load(pin).view(self.offset_of(number), self.parameters.page_size)?
+        };
+        Some((view, cell_count))
     }
 
     /// Asks the processor to have the cell ready where a search in a page begins.

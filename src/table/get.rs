@@ -14,7 +14,9 @@ use crate::error::Result;
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::mutant::{Mutant, mutant};
+use crate::page::OwnedPage;
 use crate::page::bucket::{Found, find};
+use crate::page::candidate::{self, Glance};
 use crate::page::record::{LargeRecord, Record};
 use crate::pager::{Page, Pin, Shared, Side, State, ValueBytes, Which};
 
@@ -45,11 +47,38 @@ impl Deref for Hit<'_> {
 /// The value of a key.
 #[inline]
 pub(crate) fn get<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8]) -> Result<Option<Hit<'p>>> {
-    get_hashed(shared, pin, key, hash(key, shared.parameters.hash_seed))
+    let hash = hash(key, shared.parameters.hash_seed);
+    match glance(shared, pin, key, hash) {
+        Glance::Hit(value) => Ok(Some(Hit::Inline(value))),
+        Glance::Nowhere => Ok(None),
+        Glance::Unknown => get_hashed(shared, pin, key, hash),
+    }
+}
+
+/// What one look says: at the page if it is known to be sound, at one slot of it. That settles most
+/// lookups, in so few instructions that the processor begins the next one while this one waits for
+/// memory.
+#[inline]
+fn glance<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8], hash: u64) -> Glance<'p> {
+    let state = shared.state.load(pin);
+    let (side, splitpoint) = state.side_of(hash);
+    let slot = side.word(Which::Buckets, side.layout.bucket_of(hash));
+    let word = slot.load(Ordering::SeqCst);
+    let Some((page, cells)) = shared.known_page(pin, word) else { return Glance::Unknown };
+    match candidate::glance(page, &shared.shape, cells, hash, key) {
+        Glance::Nowhere
+            if mutant(Mutant::MissNotDoubted)
+                || slot.load(Ordering::SeqCst) != word
+                || !is_current(shared, pin, state, splitpoint, hash) =>
+        {
+            Glance::Unknown
+        }
+        glance => glance,
+    }
 }
 
 /// The value of a key whose hash is known.
-#[inline]
+#[inline(never)]
 pub(crate) fn get_hashed<'p>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,
@@ -67,7 +96,10 @@ pub(crate) fn get_hashed<'p>(
             // Records move in the blink of an eye: a longer look makes the mistake show sooner.
             std::thread::yield_now();
         }
-        let page = shared.page(pin, side, Which::Buckets, bucket, word, Some(slot))?;
+        let page = match shared.known_page(pin, word) {
+            Some((view, cell_count)) => Some(Page::Shared { view, cell_count }),
+            None => shared.page(pin, side, Which::Buckets, bucket, word, Some(slot))?,
+        };
         let mut chain_word = None;
         if let Some(page) = page {
             match search(shared, pin, &page, hash, &wanted)? {
@@ -98,6 +130,7 @@ pub(crate) fn get_hashed<'p>(
 }
 
 /// Whether a hash is still looked up where the state said.
+#[inline]
 fn is_current(shared: &Shared, pin: &Pin<'_>, state: &State, splitpoint: u64, hash: u64) -> bool {
     let now = shared.state.load(pin);
     let (_, splitpoint_now) = now.side_of(hash);
@@ -131,24 +164,38 @@ fn search<'p>(
     hash: u64,
     wanted: &Wanted<'_>,
 ) -> Result<Searched<'p>> {
-    let cells = page.cell_count();
-    let found = match page {
-        Page::Shared { view, .. } => find(*view, &shared.shape, cells, hash, wanted)?,
-        Page::Owned { page, .. } => {
-            return Ok(match find(page.view(), &shared.shape, cells, hash, wanted)? {
-                Found::Record(_, Record::Inline { value, .. }) => {
-                    Searched::Hit(Hit::Copied(value.to_vec()))
-                }
-                Found::Record(_, Record::Large(large, _)) => {
-                    Searched::Hit(large_hit(shared, pin, &large)?)
-                }
-                Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
-                Found::Nowhere => Searched::Nowhere,
-            });
+    match page {
+        Page::Shared { view, cell_count } => {
+            let found = find(*view, &shared.shape, *cell_count, hash, wanted)?;
+            searched(shared, pin, found, Hit::Inline)
         }
-    };
+        Page::Owned { page, cell_count } => {
+            search_owned(shared, pin, (page, *cell_count), hash, wanted)
+        }
+    }
+}
+
+#[cold]
+fn search_owned<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    (page, cell_count): (&OwnedPage, usize),
+    hash: u64,
+    wanted: &Wanted<'_>,
+) -> Result<Searched<'p>> {
+    let found = find(page.view(), &shared.shape, cell_count, hash, wanted)?;
+    searched(shared, pin, found, |value| Hit::Copied(value.to_vec()))
+}
+
+#[inline]
+fn searched<'v, 'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    found: Found<'v>,
+    inline: impl FnOnce(&'v [u8]) -> Hit<'p>,
+) -> Result<Searched<'p>> {
     Ok(match found {
-        Found::Record(_, Record::Inline { value, .. }) => Searched::Hit(Hit::Inline(value)),
+        Found::Record(_, Record::Inline { value, .. }) => Searched::Hit(inline(value)),
         Found::Record(_, Record::Large(large, _)) => Searched::Hit(large_hit(shared, pin, &large)?),
         Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
         Found::Nowhere => Searched::Nowhere,

@@ -122,6 +122,21 @@ fn hot(index: &Index, count: u64, rounds: u64) {
                 black_box(index.get(key).unwrap().unwrap()[0]);
             });
         });
+        note("get, hits, pinned", &|| {
+            let _held = index.get(key(0)).unwrap();
+            keys[6].iter().for_each(|key| {
+                black_box(index.get(key).unwrap().unwrap()[0]);
+            });
+        });
+        note("get_with 1", &|| {
+            keys[5].iter().for_each(|key| {
+                index
+                    .get_many_with(&[key], |_, v| {
+                        black_box(v.unwrap()[0]);
+                    })
+                    .unwrap();
+            });
+        });
         note("get, misses", &|| {
             absent.iter().for_each(|key| assert!(index.get(key).unwrap().is_none()));
         });
