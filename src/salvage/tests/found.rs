@@ -1,0 +1,150 @@
+//! What a check says of each damage: it names every page that can be reached and is not what it was,
+//! and none that is. What it cannot look at, it says.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{CorruptKind, CorruptReport, Sample, sample};
+use crate::error::{Error, Place, Promise};
+use crate::inspect::Inspector;
+use crate::storage::OpenMode;
+use crate::table::check::{CheckReport, Severity};
+
+/// The least that is known as the beginning of an index file.
+const MAGIC_LEN: u64 = 16;
+
+impl Sample {
+    fn check_copy(&self) -> Result<CheckReport, Error> {
+        let inspector = Inspector::open_on(self.storage.clone(), "/copy".as_ref())?;
+        inspector.check(|_, _| ())
+    }
+
+    /// A check finds every change of a byte that can be reached, and names its page.
+    pub(super) fn expect_found(&self, done: &CorruptReport) {
+        let report = match self.check_copy() {
+            Ok(report) => report,
+            Err(Error::NotAnIndex { .. })
+                if done.kind == CorruptKind::Truncate && done.offset < MAGIC_LEN =>
+            {
+                return;
+            }
+            Err(error) => panic!("{done:?}: {error}"),
+        };
+        let changed = self.changed();
+        let named: BTreeSet<String> =
+            report.findings.iter().map(|finding| finding.place.to_string()).collect();
+        if done.kind == CorruptKind::Truncate {
+            let is_told = report.findings.iter().any(|finding| {
+                (finding.place, finding.promise) == (Place::File, Promise::FileLength)
+                    && finding.found == done.offset
+            });
+            assert!(is_told, "{done:?}: where it ends is not told: {report}");
+        }
+        for &page in &changed {
+            // "The file ends at this byte" names all behind it.
+            let is_cut = done.kind == CorruptKind::Truncate && page >= done.offset / 4096;
+            if !is_cut {
+                self.expect_named(done, page, (&changed, &named), &report);
+            }
+        }
+        self.expect_no_other(done, &changed, &report);
+    }
+
+    fn expect_named(
+        &self,
+        done: &CorruptReport,
+        page: u64,
+        (changed, named): (&BTreeSet<u64>, &BTreeSet<String>),
+        report: &CheckReport,
+    ) {
+        let Some(parts) = self.used.get(&page) else {
+            let slot = format!("meta page {page}");
+            assert!(page >= 4 || named.contains(&slot), "{done:?}: no {slot} among {named:?}");
+            return;
+        };
+        let copy = super::read_all(&*self.storage, "/copy");
+        for part in parts.iter().filter(|part| self.differs(&copy, &part.range)) {
+            // A value is proven by its record alone. Where that is lost as well, the page of the
+            // record is named, and of the value's that nothing can be said.
+            let is_told = part.slot_page.is_some_and(|slot_page| {
+                let is_lost = changed.contains(&slot_page);
+                is_lost
+                    && named.contains(&format!("page {slot_page}"))
+                    && report.unproven.iter().any(|pages| pages.contains(&page))
+            });
+            let is_named = named.contains(&part.named);
+            assert!(is_named || is_told, "{done:?}: no {} among {named:?}", part.named);
+        }
+    }
+
+    /// Nothing is said against what is as it was.
+    fn expect_no_other(&self, done: &CorruptReport, changed: &BTreeSet<u64>, report: &CheckReport) {
+        let is_hit = changed.iter().any(|page| *page < 4 || self.used.contains_key(page));
+        assert!(is_hit || report.findings.is_empty() && report.is_sound(), "{done:?}: {report}");
+        // With another meta page it is another state; and pointers lead behind the end of a file
+        // that was cut.
+        if changed.iter().any(|page| *page < 4) || done.kind == CorruptKind::Truncate {
+            return;
+        }
+        for finding in &report.findings {
+            let is_of_changed = match finding.place {
+                Place::Page(page) => changed.contains(&page),
+                Place::Pages { first, last } => (first..=last).any(|page| changed.contains(&page)),
+                _ => false,
+            };
+            assert!(is_of_changed, "{done:?}: {finding}, of {changed:?}");
+        }
+    }
+
+    /// A sector of the log is not what it was. Each commit was acknowledged when its write was
+    /// durable; so all but the last write had been acknowledged when another was begun, and damage
+    /// to them is found. Of the last nobody can tell whether its sync came to an end: it is a torn
+    /// tail.
+    pub(super) fn expect_torn(&self, done: &CorruptReport) {
+        let [Place::Log { segment, .. }] = done.places[..] else { panic!("{done:?}") };
+        let report = self.check_copy().unwrap();
+        let is_hit =
+            |write: &&super::Write| write.segment == segment && write.blocks.contains(&done.offset);
+        let all = self.writes.len() as u64;
+        let hit = (0..).zip(&self.writes).find(|(_, write)| is_hit(write));
+        match hit {
+            Some((commit, write)) if commit + 1 < all => {
+                let is_named = report.findings.iter().any(|finding| match finding.place {
+                    Place::Log { segment, offset } => {
+                        finding.severity == Severity::Damage
+                            && segment == write.segment
+                            && write.blocks.contains(&offset)
+                    }
+                    _ => false,
+                });
+                assert!(is_named && report.findings.len() == 1, "{done:?}: {report}");
+            }
+            Some((_, write)) => {
+                assert!(report.is_sound(), "{done:?}: {report}");
+                // A header of 32 bytes and one of 7, nine bytes of key, 150 of value; then padding.
+                let is_commit_hit = done.offset < write.blocks.start + 198;
+                assert_eq!(report.log_commit_count, all - u64::from(is_commit_hit), "{done:?}");
+            }
+            // What an older life of the segment left.
+            None => {
+                assert!(report.is_sound(), "{done:?}: {report}");
+                assert_eq!(report.log_commit_count, all, "{done:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_any_meta_page_a_check_names_all_four() {
+    for closed in [true, false] {
+        let sample = sample(closed);
+        let file = sample.storage.open(Path::new("/copy"), OpenMode::CreateNew).unwrap();
+        file.write_all_at(&sample.bytes, 0).unwrap();
+        file.write_all_at(&[0; 16_384], 0).unwrap();
+        let report = sample.check_copy().unwrap();
+        let places = report.findings.iter().map(|finding| finding.place);
+        assert!(places.eq((0..4).map(Place::MetaPage)), "{report}");
+        assert!(!report.is_sound() && !report.is_complete);
+        assert_eq!(report.unproven_page_count, sample.bytes.len() as u64 / 4096 - 4);
+    }
+}
