@@ -2,7 +2,7 @@
 
 use super::Inspector;
 use super::report::{Report, escape_start};
-use crate::error::{Fault, Place, Promise, Result};
+use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::bucket::{self, Slot};
