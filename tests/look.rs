@@ -154,7 +154,9 @@ fn a_writer_that_is_faster_each_time_is_said_to_be_so() {
         for _ in 0..2 {
             round.set(round.get() + 1);
             let mut batch = Batch::new();
-            (0..2_000).for_each(|n| batch.insert(key(n), value(n + round.get())));
+            for n in 0..2_000 {
+                batch.insert(key(n), value(n + round.get()));
+            }
             index.commit(batch).unwrap();
             index.checkpoint().unwrap();
         }
@@ -193,7 +195,9 @@ fn a_copy_beside_a_writer_is_one_moment() {
     let options = Options::new().log_budget(256 << 10).hash_seed(5);
     let index = options.open(&path).unwrap();
     let mut batch = Batch::new();
-    (0..ACCOUNTS).for_each(|n| batch.insert(key(n), 1_000_u64.to_le_bytes()));
+    for n in 0..ACCOUNTS {
+        batch.insert(key(n), 1_000_u64.to_le_bytes());
+    }
     index.commit(batch).unwrap();
     let is_over = AtomicBool::new(false);
     let (mut made, mut late) = (0, 0);

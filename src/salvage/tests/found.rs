@@ -33,7 +33,8 @@ impl Sample {
         let changed = self.changed();
         let named: BTreeSet<String> =
             report.findings.iter().map(|finding| finding.place.to_string()).collect();
-        if done.kind == CorruptKind::Truncate {
+        let is_reached = |page: &u64| *page < 4 || self.used.contains_key(page);
+        if done.kind == CorruptKind::Truncate && changed.iter().any(is_reached) {
             let is_told = report.findings.iter().any(|finding| {
                 (finding.place, finding.promise) == (Place::File, Promise::FileLength)
                     && finding.found == done.offset
@@ -146,5 +147,43 @@ fn without_any_meta_page_a_check_names_all_four() {
         assert!(places.eq((0..4).map(Place::MetaPage)), "{report}");
         assert!(!report.is_sound() && !report.is_complete);
         assert_eq!(report.unproven_page_count, sample.bytes.len() as u64 / 4096 - 4);
+    }
+}
+
+/// Every directory page is lost, and behind them one bucket page, one overflow page and one value.
+#[test]
+fn damage_behind_a_lost_directory_is_named() {
+    for closed in [true, false] {
+        let sample = sample(closed);
+        let mut bytes = sample.bytes.clone();
+        let kind = |page: u64| sample.bytes[page as usize * 4096 + 4];
+        let directories: Vec<u64> =
+            sample.trees.iter().copied().filter(|page| kind(*page) == 2).collect();
+        let of_kind = |wanted: u8| sample.used.keys().copied().find(|page| kind(*page) == wanted);
+        let slot_pages = sample.used.values().flatten().filter(|part| part.slot_page.is_some());
+        let (bucket, overflow) = (of_kind(4).unwrap(), of_kind(5).unwrap());
+        let mut values = slot_pages.filter(|part| {
+            let slot_page = part.slot_page.unwrap();
+            slot_page != bucket && slot_page != overflow
+        });
+        let value = values.next().unwrap();
+        assert!(directories.len() > 1);
+        for page in directories.iter().chain([&bucket, &overflow]) {
+            bytes[*page as usize * 4096 + 100] ^= 1;
+        }
+        bytes[value.range.start] ^= 1;
+        let file = sample.storage.open(Path::new("/copy"), OpenMode::CreateNew).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let report = sample.check_copy().unwrap();
+        let named: BTreeSet<String> =
+            report.findings.iter().map(|finding| finding.place.to_string()).collect();
+        let pages = directories.iter().copied().chain([bucket, overflow]);
+        let mut expected: BTreeSet<String> = pages.map(|page| format!("page {page}")).collect();
+        expected.insert(value.named.clone());
+        // What the log says of a file without it is another matter: the copy has none.
+        let of_pages = |name: &&String| name.starts_with("page");
+        assert_eq!(named.iter().filter(of_pages).cloned().collect::<BTreeSet<_>>(), expected);
+        // All other records were looked at: those of two pages are missing.
+        assert!(report.record_count + 60 > sample.pages.len() as u64, "{report}");
     }
 }

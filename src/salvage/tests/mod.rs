@@ -163,7 +163,10 @@ fn written(before: &BTreeMap<u64, Vec<u8>>, after: &BTreeMap<u64, Vec<u8>>) -> V
     let mut writes = Vec::new();
     for (&segment, bytes) in after {
         let old = before.get(&segment).map(Vec::as_slice).unwrap_or_default();
-        let differing = (0..bytes.len() / 4096).filter(|i| block(old, *i) != block(bytes, *i));
+        let differs = |i: &usize| block(old, *i) != block(bytes, *i);
+        // What a segment had in an older life is written over with zeros ahead of the commits.
+        let is_ahead = |i: &usize| block(bytes, *i).iter().all(|&byte| byte == 0);
+        let differing = (0..bytes.len() / 4096).filter(|i| differs(i) && !is_ahead(i));
         let differing: Vec<u64> = differing.map(|i| i as u64 * 4096).collect();
         if let (Some(first), Some(last)) = (differing.first(), differing.last()) {
             writes.push(Write { segment, blocks: *first..last + 4096 });
