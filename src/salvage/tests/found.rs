@@ -8,7 +8,7 @@ use super::{CorruptKind, CorruptReport, Sample, sample};
 use crate::error::{Error, Place, Promise};
 use crate::inspect::Inspector;
 use crate::storage::OpenMode;
-use crate::table::check::{CheckReport, Severity};
+use crate::table::check::{CheckReport, Finding, Severity};
 
 /// The least that is known as the beginning of an index file.
 const MAGIC_LEN: u64 = 16;
@@ -81,6 +81,12 @@ impl Sample {
     /// Nothing is said against what is as it was.
     fn expect_no_other(&self, done: &CorruptReport, changed: &BTreeSet<u64>, report: &CheckReport) {
         let is_hit = changed.iter().any(|page| *page < 4 || self.used.contains_key(page));
+        if !is_hit && done.kind == CorruptKind::Truncate {
+            // It is too short, even if only free pages are missing.
+            let is_length = |finding: &Finding| finding.promise == Promise::FileLength;
+            assert!(report.findings.iter().all(is_length), "{done:?}: {report}");
+            return;
+        }
         assert!(is_hit || report.findings.is_empty() && report.is_sound(), "{done:?}: {report}");
         // With another meta page it is another state; and pointers lead behind the end of a file
         // that was cut.
@@ -98,18 +104,26 @@ impl Sample {
     }
 
     /// A sector of the log is not what it was. Each commit was acknowledged when its write was
-    /// durable; so all but the last write had been acknowledged when another was begun, and damage
-    /// to them is found. Of the last nobody can tell whether its sync came to an end: it is a torn
-    /// tail.
+    /// durable; so all but the last had been when another was begun, and damage to them is found.
+    /// Of the last nobody can tell whether its sync came to an end: it is a torn tail. Padding that
+    /// ends a segment says nothing that is not said by what comes next: nothing is lost with it.
     pub(super) fn expect_torn(&self, done: &CorruptReport) {
         let [Place::Log { segment, .. }] = done.places[..] else { panic!("{done:?}") };
         let report = self.check_copy().unwrap();
-        let is_hit =
-            |write: &&super::Write| write.segment == segment && write.blocks.contains(&done.offset);
         let all = self.writes.len() as u64;
-        let hit = (0..).zip(&self.writes).find(|(_, write)| is_hit(write));
+        let of_segment = || (1..).zip(&self.writes).filter(|(_, write)| write.segment == segment);
+        let hit = of_segment().find(|(_, write)| write.blocks.contains(&done.offset));
+        let is_end = |commit| of_segment().last().is_some_and(|(last, _)| last == commit);
         match hit {
-            Some((commit, write)) if commit + 1 < all => {
+            Some((commit, write)) if done.offset >= write.record_end && is_end(commit) => {
+                assert!(report.is_sound(), "{done:?}: {report}");
+                assert_eq!(report.log_commit_count, all, "{done:?}");
+            }
+            Some((commit, _)) if commit == all => {
+                assert!(report.is_sound(), "{done:?}: {report}");
+                assert_eq!(report.log_commit_count, all - 1, "{done:?}");
+            }
+            Some((_, write)) => {
                 let is_named = report.findings.iter().any(|finding| match finding.place {
                     Place::Log { segment, offset } => {
                         finding.severity == Severity::Damage
@@ -119,12 +133,6 @@ impl Sample {
                     _ => false,
                 });
                 assert!(is_named && report.findings.len() == 1, "{done:?}: {report}");
-            }
-            Some((_, write)) => {
-                assert!(report.is_sound(), "{done:?}: {report}");
-                // A header of 32 bytes and one of 7, nine bytes of key, 150 of value; then padding.
-                let is_commit_hit = done.offset < write.blocks.start + 198;
-                assert_eq!(report.log_commit_count, all - u64::from(is_commit_hit), "{done:?}");
             }
             // What an older life of the segment left.
             None => {

@@ -35,6 +35,8 @@ struct Part {
 struct Write {
     segment: u64,
     blocks: Range<u64>,
+    /// Where the commit's record ends; padding up to the block's end follows.
+    record_end: u64,
 }
 
 /// An index on files in memory, and where its records stand.
@@ -109,7 +111,8 @@ fn sample(closed: bool) -> Sample {
             } else {
                 put(&mut model, &index, i, 9);
             }
-            let wrote = written(&before, &segments(&*storage));
+            let payload_len = 7 + key(i).len() + model.get(&key(i)).map_or(0, Vec::len);
+            let wrote = written(&before, &segments(&*storage), 32 + payload_len as u64);
             // A key that is gone already is no commit.
             assert!(wrote.len() <= 1, "a commit is a write of its own");
             writes.extend(wrote);
@@ -155,7 +158,11 @@ fn segments(storage: &dyn Storage) -> BTreeMap<u64, Vec<u8>> {
 }
 
 /// The blocks that differ, by segment.
-fn written(before: &BTreeMap<u64, Vec<u8>>, after: &BTreeMap<u64, Vec<u8>>) -> Vec<Write> {
+fn written(
+    before: &BTreeMap<u64, Vec<u8>>,
+    after: &BTreeMap<u64, Vec<u8>>,
+    record_len: u64,
+) -> Vec<Write> {
     let block = |bytes: &[u8], i: usize| {
         let bytes = bytes.get(i * 4096..(i + 1) * 4096).map(<[u8]>::to_vec);
         bytes.unwrap_or_else(|| vec![0; 4096])
@@ -169,7 +176,9 @@ fn written(before: &BTreeMap<u64, Vec<u8>>, after: &BTreeMap<u64, Vec<u8>>) -> V
         let differing = (0..bytes.len() / 4096).filter(|i| differs(i) && !is_ahead(i));
         let differing: Vec<u64> = differing.map(|i| i as u64 * 4096).collect();
         if let (Some(first), Some(last)) = (differing.first(), differing.last()) {
-            writes.push(Write { segment, blocks: *first..last + 4096 });
+            let (blocks, record_end) = (*first..last + 4096, first + record_len);
+            assert!(blocks.contains(&record_end));
+            writes.push(Write { segment, blocks, record_end });
         }
     }
     writes
