@@ -19,7 +19,7 @@ fn key(n: u32) -> Vec<u8> {
 }
 
 fn value(n: u32, version: u32) -> Vec<u8> {
-    let len = if n.is_multiple_of(10) { 3_000 } else { 20 };
+    let len = if n.is_multiple_of(25) { 3_000 } else { 70 };
     (n << 8 | version).to_le_bytes().iter().copied().cycle().take(len).collect()
 }
 
@@ -31,7 +31,7 @@ fn content(index: &Index) -> Content {
 fn killed() -> (SimulatedDisk, Content) {
     let disk = SimulatedDisk::new(1);
     let index = Options::new().storage(&disk).manual().hash_seed(1).open(FROM).unwrap();
-    for n in 0..60 {
+    for n in 0..200 {
         index.insert(key(n), value(n, 0)).unwrap();
     }
     index.set_metadata(b"mine").unwrap();
@@ -58,14 +58,15 @@ fn damaged() -> (SimulatedDisk, Content) {
     let disk = SimulatedDisk::from_image(&image, 1);
     salvage(&disk).unwrap();
     let saved = content(&Options::new().storage(&disk).read_only(true).open(TO).unwrap());
-    assert!(saved.len() < whole.len() && saved.len() > 20, "{} of {}", saved.len(), whole.len());
+    let (most, half) = (whole.len(), whole.len() / 2);
+    assert!(saved.len() < most && saved.len() > half, "{} of {most}", saved.len());
     assert!(saved.iter().all(|(key, value)| whole.get(key) == Some(value)));
     (SimulatedDisk::from_image(&image, 1), saved)
 }
 
 fn backup(disk: &SimulatedDisk) -> Result<(), Error> {
     splitpoint::fuzzing::backup_file(disk, FROM, TO).map(|made| {
-        assert_eq!((made.log_commit_count, made.repeat_count), (21, 0));
+        assert_eq!(made.log_commit_count, 21);
     })
 }
 
@@ -195,7 +196,8 @@ fn a_failure_during_a_salvage_leaves_a_whole_file_or_none() {
 #[test]
 fn an_index_under_the_name_of_an_unfinished_copy_stays() {
     for copy in [backup, salvage] {
-        let (disk, _) = killed();
+        // With other random numbers: the ids of the two files would be one.
+        let disk = SimulatedDisk::from_image(&killed().0.snapshot(), 7);
         let other = Options::new().storage(&disk).manual().open("/copy.splitpoint-new").unwrap();
         other.insert("theirs", "value").unwrap();
         other.close().unwrap();

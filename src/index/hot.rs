@@ -169,7 +169,7 @@ impl Hot<'_> {
             });
             match read {
                 // A log that grows meanwhile may look damaged.
-                Err(_) if self.is_locked() => return Ok(Attempt::Overtaken),
+                Err(Error::Corruption(_)) if self.is_locked() => return Ok(Attempt::Overtaken),
                 Err(error) => return Ok(self.verdict(&meta, error)),
                 Ok(_) => {}
             }
