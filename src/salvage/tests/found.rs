@@ -111,6 +111,7 @@ impl Sample {
         let [Place::Log { segment, .. }] = done.places[..] else { panic!("{done:?}") };
         let report = self.check_copy().unwrap();
         let all = self.writes.len() as u64;
+        assert!(all > 5);
         let of_segment = || (1..).zip(&self.writes).filter(|(_, write)| write.segment == segment);
         let hit = of_segment().find(|(_, write)| write.blocks.contains(&done.offset));
         let is_end = |commit| of_segment().last().is_some_and(|(last, _)| last == commit);
