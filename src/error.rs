@@ -262,6 +262,13 @@ pub enum Place {
     MetaPage(u8),
     /// A page, by its number.
     Page(u64),
+    /// Several pages in a row, which have one checksum: a value in more than one.
+    Pages {
+        /// The first one.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
     /// A byte of a log segment.
     Log {
         /// The segment's number.
@@ -271,12 +278,23 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// The pages from `first` to before `end`.
+    pub(crate) fn pages(first: u64, end: u64) -> Place {
+        match end - 1 {
+            last if last > first => Place::Pages { first, last },
+            _ => Place::Page(first),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::File => write!(f, "the file"),
             Place::MetaPage(slot) => write!(f, "meta page {slot}"),
             Place::Page(page) => write!(f, "page {page}"),
+            Place::Pages { first, last } => write!(f, "pages {first} to {last}"),
             Place::Log { segment, offset } => write!(f, "log segment {segment} at byte {offset}"),
         }
     }

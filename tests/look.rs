@@ -142,6 +142,120 @@ fn beside_a_writer_no_damage_is_claimed() {
     assert!(report.is_sound(), "{report}");
 }
 
+/// A writer that makes two checkpoints for each step of a look is faster every time: the look ends,
+/// says so, and claims nothing.
+#[test]
+fn a_writer_that_is_faster_each_time_is_said_to_be_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let index = Options::new().hash_seed(5).open(&path).unwrap();
+    let round = std::cell::Cell::new(0);
+    let write = || {
+        for _ in 0..2 {
+            round.set(round.get() + 1);
+            let mut batch = Batch::new();
+            for n in 0..2_000 {
+                batch.insert(key(n), value(n + round.get()));
+            }
+            index.commit(batch).unwrap();
+            index.checkpoint().unwrap();
+        }
+    };
+    write();
+    let inspector = Inspector::open(&path).unwrap();
+    let report = inspector.check(|_, _| write()).unwrap();
+    assert!(report.is_overtaken && report.findings.is_empty() && !report.is_sound(), "{report}");
+    assert_eq!(report.unproven_page_count, 0, "{report}");
+    let stat = inspector.stat(|_, _| write()).unwrap();
+    assert!(stat.check.is_overtaken && stat.check.findings.is_empty(), "{}", stat.check);
+    let copy = folder.path().join("copy");
+    let go_on = std::ops::ControlFlow::Continue(());
+    let copied = Index::backup_file(&path, &copy, |_, _| {
+        write();
+        go_on
+    });
+    let error = copied.unwrap_err().to_string();
+    assert!(error.contains("its writer was faster 16 times"), "{error}");
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap()).collect();
+    assert!(names.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("copy")));
+    // It rests: all is well, by the same handle.
+    let report = inspector.check(|_, _| ()).unwrap();
+    assert!(report.is_sound() && !report.is_overtaken, "{report}");
+    let copied = Index::backup_file(&path, &copy, |_, _| go_on).unwrap();
+    assert_eq!((copied.record_count, copied.repeat_count), (2_000, 0));
+}
+
+/// Each commit moves an amount from one account to another, so their sum is the same at each moment;
+/// a copy of two moments would have another.
+#[test]
+fn a_copy_beside_a_writer_is_one_moment() {
+    const ACCOUNTS: u64 = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let options = Options::new().log_budget(256 << 10).hash_seed(5);
+    let index = options.open(&path).unwrap();
+    let mut batch = Batch::new();
+    for n in 0..ACCOUNTS {
+        batch.insert(key(n), 1_000_u64.to_le_bytes());
+    }
+    index.commit(batch).unwrap();
+    let is_over = AtomicBool::new(false);
+    let (mut made, mut late) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let amount = |n| {
+                let bytes = index.get(key(n)).unwrap().unwrap();
+                u64::from_le_bytes(bytes[..8].try_into().unwrap())
+            };
+            for round in 0_u64.. {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (from, to) = (round * 7 % ACCOUNTS, (round * 13 + 1) % ACCOUNTS);
+                if from == to || amount(from) == 0 {
+                    continue;
+                }
+                // Padding, so that there are checkpoints.
+                let padded = |sum: u64| [&sum.to_le_bytes()[..], &[7; 400]].concat();
+                let mut batch = Batch::new();
+                batch.insert(key(from), padded(amount(from) - 1));
+                batch.insert(key(to), padded(amount(to) + 1));
+                index.commit(batch).unwrap();
+            }
+        });
+        let started = std::time::Instant::now();
+        while started.elapsed() < Duration::from_secs(6) && made < 40 {
+            let copied =
+                Index::backup_file(&path, &copy, |_, _| std::ops::ControlFlow::Continue(()));
+            match copied {
+                Ok(_) => made += 1,
+                Err(error) => {
+                    assert!(error.to_string().contains("its writer was faster"), "{error}");
+                    late += 1;
+                    continue;
+                }
+            }
+            let of_copy = Index::open_read_only(&copy).unwrap();
+            let sum = |(n, sum): (u64, u64)| {
+                let bytes = of_copy.get(key(n)).unwrap().unwrap();
+                sum + u64::from_le_bytes(bytes[..8].try_into().unwrap())
+            };
+            let all = (0..ACCOUNTS).fold(0, |before, n| sum((n, before)));
+            assert_eq!((all, of_copy.len()), (ACCOUNTS * 1_000, ACCOUNTS));
+            drop(of_copy);
+            let report = Inspector::open(&copy).unwrap().check(|_, _| ()).unwrap();
+            assert!(report.is_sound(), "{report}");
+            std::fs::remove_file(&copy).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    println!("{made} copies, {late} times the writer was faster; generation {}", {
+        index.stats().unwrap().generation
+    });
+    assert!(made > 3);
+    index.close().unwrap();
+}
+
 #[test]
 fn a_large_file_is_checked_by_several_threads_with_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();

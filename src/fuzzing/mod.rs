@@ -11,10 +11,12 @@ pub use layout::BucketPages;
 pub use log::log;
 pub use page::page;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::index::{HotBackup, backup_file_on};
 use crate::inspect::Inspector;
 use crate::salvage::{Salvage, SalvageReport};
 use crate::storage::simulated::SimulatedDisk;
@@ -34,6 +36,15 @@ pub fn inspector(disk: &SimulatedDisk, path: impl AsRef<Path>) -> Result<Inspect
 /// As [`Salvage::run`].
 pub fn salvage(disk: &SimulatedDisk, damaged: &str, new: &str) -> Result<SalvageReport> {
     Salvage::new().on(Arc::new(disk.clone())).run(damaged, new)
+}
+
+/// Copies a file on a simulated disk that another program may be writing.
+///
+/// # Errors
+/// As [`Index::backup_file`](crate::Index::backup_file).
+pub fn backup_file(disk: &SimulatedDisk, from: &str, to: &str) -> Result<HotBackup> {
+    let go_on = &mut |_, _| ControlFlow::Continue(());
+    backup_file_on(Arc::new(disk.clone()), from.as_ref(), to.as_ref(), go_on)
 }
 
 /// Makes a file of these bytes.

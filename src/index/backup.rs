@@ -5,20 +5,28 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Index, open};
 use crate::error::{Error, Result};
+use crate::log::{LogFiles, remove_segments, segment_numbers};
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
-use crate::pager::PageSet;
+use crate::pager::{self, PageSet};
 use crate::storage::{LockKind, OpenMode, Storage, StorageFile};
 
 /// Pages that are copied at once, if they lie one after another.
 const COPY_PAGES: u64 = 256;
 
-/// A backup that was interrupted is made anew; a file that is anything else is nobody's to remove.
-pub(super) fn remove_leftover(storage: &dyn Storage, partial: &Path) -> Result<()> {
+/// A copy that was interrupted is made anew: what its crash left is removed, its log with it. Such
+/// a file bears the id that the copy is to have; one that is anything else is nobody's to remove.
+pub(crate) fn remove_leftover(
+    storage: &Arc<dyn Storage>,
+    partial: &Path,
+    file_id: [u8; 16],
+) -> Result<()> {
     let file = match storage.open(partial, OpenMode::ReadWrite) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        // It may have its name already, and its log not be gone for good.
+        Err(e) if e.kind() == ErrorKind::NotFound => return remove_log(storage, partial),
         opened => opened.map_err(|e| Error::io("open", partial, e))?,
     };
     match file.try_lock(LockKind::Exclusive) {
@@ -26,8 +34,33 @@ pub(super) fn remove_leftover(storage: &dyn Storage, partial: &Path) -> Result<(
         Ok(false) => return Err(Error::Locked { path: partial.to_owned() }),
         Err(e) => return Err(Error::io("lock", partial, e)),
     }
-    open::check_leftover(storage, &*file, partial)?;
+    let is_ours = pager::read_meta(&*file, partial)
+        .is_ok_and(|pages| pages.newest.parameters.file_id == file_id);
+    if !is_ours {
+        open::check_leftover(&**storage, &*file, partial)?;
+    }
+    remove_log(storage, partial)?;
     storage.remove(partial).map_err(|e| Error::io("remove", partial, e))
+}
+
+fn remove_log(storage: &Arc<dyn Storage>, partial: &Path) -> Result<()> {
+    let path = match storage.canonicalize(open::folder_of(partial)) {
+        Ok(folder) => open::new_name(&folder, partial),
+        // A simulated disk has no folders.
+        Err(_) => partial.to_owned(),
+    };
+    let files = LogFiles { storage: storage.clone(), path, file_id: [0; 16] };
+    match segment_numbers(&files) {
+        Ok(numbers) => remove_segments(&files, numbers),
+        // Of a folder that is not there the creation tells.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Leaves nothing half-made behind. What failed is what the caller wants to hear.
+pub(crate) fn remove_partial(storage: &Arc<dyn Storage>, partial: &Path) {
+    let _ = remove_log(storage, partial);
+    let _ = storage.remove(partial);
 }
 
 impl Index {
@@ -67,7 +100,7 @@ impl Index {
             return Err(Error::io("create", path, ErrorKind::AlreadyExists.into()));
         }
         let partial = open::partial_name(path)?;
-        remove_leftover(&*storage, &partial)?;
+        remove_leftover(&storage, &partial, meta.parameters.file_id)?;
         let copied = self.copy_to(&partial, &meta, &used);
         if copied.is_err() {
             // What is half made is of no use; what failed is what the caller wants to hear.

@@ -10,12 +10,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::backup::remove_leftover;
+use super::backup::{remove_leftover, remove_partial};
 use super::batch::Batch;
 use super::writer::start_of;
 use super::{Index, Options, open};
 use crate::error::{Error, Fault, Place, Promise, Result};
-use crate::log::{self, LogFiles, Lsn, remove_segments, segment_numbers};
+use crate::log::{self, LogFiles, Lsn};
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
 use crate::pager;
 use crate::storage::disk::DiskStorage;
@@ -76,26 +76,33 @@ impl Index {
         to: impl AsRef<Path>,
         mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<HotBackup> {
-        let storage: Arc<dyn Storage> = Arc::new(DiskStorage);
-        let to = to.as_ref();
-        let from =
-            storage.canonicalize(from.as_ref()).map_err(|e| Error::io("open", from.as_ref(), e))?;
-        let file = storage.open(&from, OpenMode::Read).map_err(|e| Error::io("open", &from, e))?;
-        if storage.identity(to).is_ok() {
-            return Err(Error::io("create", to, ErrorKind::AlreadyExists.into()));
-        }
-        let partial = open::partial_name(to)?;
-        remove_leftover(&*storage, &partial)?;
-        let hot = Hot { storage, from: &from, file, partial: &partial };
-        let made = hot.run(&mut progress);
-        if made.is_err() {
-            hot.remove();
-        }
-        let made = made?;
-        hot.storage.rename(&partial, to).map_err(|e| Error::io("create", to, e))?;
-        open::sync_folder(&*hot.storage, to)?;
-        Ok(made)
+        backup_file_on(Arc::new(DiskStorage), from.as_ref(), to.as_ref(), &mut progress)
     }
+}
+
+pub(crate) fn backup_file_on(
+    storage: Arc<dyn Storage>,
+    from: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<HotBackup> {
+    let from = storage.canonicalize(from).map_err(|e| Error::io("open", from, e))?;
+    let file = storage.open(&from, OpenMode::Read).map_err(|e| Error::io("open", &from, e))?;
+    if storage.identity(to).is_ok() {
+        return Err(Error::io("create", to, ErrorKind::AlreadyExists.into()));
+    }
+    let partial = open::partial_name(to)?;
+    let hot = Hot { storage, from: &from, file, partial: &partial };
+    // A copy keeps the id.
+    remove_leftover(&hot.storage, &partial, hot.file_id())?;
+    let made = hot.run(progress);
+    if made.is_err() {
+        remove_partial(&hot.storage, &partial);
+    }
+    let made = made?;
+    hot.storage.rename(&partial, to).map_err(|e| Error::io("create", to, e))?;
+    open::sync_folder(&*hot.storage, to)?;
+    Ok(made)
 }
 
 struct Hot<'h> {
@@ -106,9 +113,15 @@ struct Hot<'h> {
 }
 
 impl Hot<'_> {
+    /// The id of the file, if a meta page can be read.
+    fn file_id(&self) -> [u8; 16] {
+        let pages = pager::read_meta(&*self.file, self.from);
+        pages.map_or([0; 16], |pages| pages.newest.parameters.file_id)
+    }
+
     fn run(&self, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<HotBackup> {
         for repeat_count in 0..ATTEMPTS {
-            let _ = self.storage.remove(self.partial);
+            remove_partial(&self.storage, self.partial);
             match self.attempt(progress)? {
                 Attempt::Overtaken => {}
                 Attempt::Damaged(error) => return Err(error),
@@ -156,7 +169,7 @@ impl Hot<'_> {
             });
             match read {
                 // A log that grows meanwhile may look damaged.
-                Err(_) if self.is_locked() => return Ok(Attempt::Overtaken),
+                Err(Error::Corruption(_)) if self.is_locked() => return Ok(Attempt::Overtaken),
                 Err(error) => return Ok(self.verdict(&meta, error)),
                 Ok(_) => {}
             }
@@ -267,16 +280,5 @@ impl Hot<'_> {
         let record_count = index.len();
         index.close()?;
         Ok(record_count)
-    }
-
-    /// What is half made is of no use.
-    fn remove(&self) {
-        let path = self.partial.to_owned();
-        let path = self.storage.canonicalize(&path).unwrap_or(path);
-        let files = LogFiles { storage: self.storage.clone(), path, file_id: [0; 16] };
-        if let Ok(numbers) = segment_numbers(&files) {
-            let _ = remove_segments(&files, numbers);
-        }
-        let _ = self.storage.remove(self.partial);
     }
 }

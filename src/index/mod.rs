@@ -22,9 +22,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+pub(crate) use backup::{remove_leftover, remove_partial};
 pub use batch::Batch;
 pub use diff::Difference;
 pub use hot::HotBackup;
+pub(crate) use hot::backup_file_on;
 pub use iter::{Cursor, Iter};
 pub(crate) use open::{partial_name, sync_folder};
 pub use options::{Durability, Options};

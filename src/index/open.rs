@@ -174,7 +174,7 @@ pub(crate) fn sync_folder(storage: &dyn Storage, path: &Path) -> Result<()> {
     storage.sync_dir(folder).map_err(|e| Error::io("sync", folder, e))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         Some(folder) => folder,
@@ -243,7 +243,7 @@ pub(crate) fn check_leftover(
     Ok(())
 }
 
-fn new_name(folder: &Path, new: &Path) -> PathBuf {
+pub(super) fn new_name(folder: &Path, new: &Path) -> PathBuf {
     folder.join(new.file_name().unwrap_or_default())
 }
 
@@ -308,7 +308,7 @@ pub(crate) fn new_parameters(options: &Options, path: &Path) -> Result<FileParam
     random(&mut file_id)?;
     random(&mut seed)?;
     Ok(FileParameters {
-        file_id,
+        file_id: options.file_id.unwrap_or(file_id),
         page_size: options.page_size.unwrap_or(crate::page::PAGE_SIZE_MIN),
         hash_seed: options.hash_seed.unwrap_or(u64::from_le_bytes(seed)),
         key_size: options.key_size.flatten(),

@@ -55,6 +55,7 @@ pub struct Options {
     pub(super) log_budget: u64,
     pub(super) memory_budget: u64,
     pub(super) hash_seed: Option<u64>,
+    pub(super) file_id: Option<[u8; 16]>,
     pub(super) wait_for_lock: Duration,
     pub(super) manual: bool,
     pub(super) storage: Arc<dyn Storage>,
@@ -85,6 +86,7 @@ impl Options {
             log_budget: 256 << 20,
             memory_budget: 256 << 20,
             hash_seed: None,
+            file_id: None,
             wait_for_lock: Duration::ZERO,
             manual: false,
             storage: Arc::new(DiskStorage),
@@ -196,6 +198,12 @@ impl Options {
     /// keys that all land in one bucket. Give one to get the same file from the same operations.
     pub fn hash_seed(mut self, seed: u64) -> Options {
         self.hash_seed = Some(seed);
+        self
+    }
+
+    /// The id of a new file, where it is not to be a random one.
+    pub(crate) fn file_id(mut self, id: [u8; 16]) -> Options {
+        self.file_id = Some(id);
         self
     }
 

@@ -14,9 +14,11 @@ impl Inspector {
     /// Checks everything that the newest meta page reaches, and the log behind it. `progress` is
     /// called with the number of pages done and of all pages; all cores read and check.
     ///
+    /// Without any meta page the report names the four of them, and says nothing of the rest.
+    ///
     /// # Errors
-    /// That no meta page can be used, or that the file cannot be read. What is wrong with it is in
-    /// the report.
+    /// That the file cannot be read, or is of a later version. What is wrong with it is in the
+    /// report.
     pub fn check(&self, mut progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
         self.check_as(Extent::Whole, &mut progress)
     }
@@ -32,7 +34,7 @@ impl Inspector {
 
     fn check_as(&self, extent: Extent, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport> {
         let look = |inspector: &Inspector| {
-            let meta = inspector.usable_meta()?;
+            let Some(meta) = inspector.known_meta()? else { return Ok(inspector.check_slots()) };
             let path = &inspector.path;
             let (mut report, _) = check_as(&*inspector.file, path, meta, extent, progress)?;
             inspector.check_log(meta, &mut report)?;
@@ -43,6 +45,20 @@ impl Inspector {
             report.overtake();
         }
         Ok(report)
+    }
+
+    /// The report on a file that no meta page speaks for.
+    fn check_slots(&self) -> CheckReport {
+        let mut report = CheckReport::new(&self.path, 0, self.page_limit());
+        for (slot, bytes) in (0..).zip(&self.slots) {
+            if let Err(fault) = super::meta::check_slot(bytes) {
+                report.add(Finding::new(Place::MetaPage(slot), fault));
+            }
+        }
+        report.is_complete = false;
+        report.unproven_page_count =
+            self.page_limit().saturating_sub(crate::page::meta::first_page(self.page_size));
+        report
     }
 
     pub(super) fn log_files(&self, meta: &Meta) -> LogFiles {

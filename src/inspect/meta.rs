@@ -60,7 +60,7 @@ pub(super) fn choose(slots: &[Vec<u8>]) -> Option<Meta> {
 }
 
 /// What is wrong with a slot by itself.
-fn check_slot(bytes: &[u8]) -> std::result::Result<Meta, Fault> {
+pub(super) fn check_slot(bytes: &[u8]) -> std::result::Result<Meta, Fault> {
     if !has_magic(bytes) {
         return Err(Fault::new(Promise::MetaPage, get_u64(&MAGIC, 0), get_u64(bytes, 0)));
     }

@@ -189,6 +189,12 @@ impl Inspector {
 
     /// The meta page that directories are found by.
     fn usable_meta(&self) -> Result<&Meta> {
+        let none = || Fault::new(Promise::MetaPage, 1, 0).at(&self.path, Place::File);
+        self.known_meta()?.ok_or_else(none)
+    }
+
+    /// The same, if there is one.
+    fn known_meta(&self) -> Result<Option<&Meta>> {
         let future = self.slots.iter().find(|slot| {
             crate::page::meta::check_whole(slot).is_ok()
                 && crate::page::meta::version(slot) > VERSION
@@ -199,8 +205,7 @@ impl Inspector {
                 found: crate::page::meta::version(slot),
                 supported: VERSION,
             }),
-            (Some(meta), None) => Ok(meta),
-            (None, None) => Err(Fault::new(Promise::MetaPage, 1, 0).at(&self.path, Place::File)),
+            (meta, None) => Ok(meta.as_ref()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Inspector;
 use super::report::{Report, escape_start};
-use crate::error::{Fault, Place, Promise, Result};
+use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::bucket::{self, Slot};
@@ -35,8 +35,15 @@ impl Inspector {
     /// it. A page without a header is a value page, or free.
     ///
     /// # Errors
-    /// None today: a page that the file does not have is a finding.
+    /// [`Error::InvalidOption`] if neither the file nor its meta page has so many pages. One that the
+    /// file should have is a finding.
     pub fn page(&self, number: u64) -> Result<Report> {
+        let known = self.known_meta().ok().flatten().map_or(0, |meta| meta.page_count);
+        let limit = known.max(self.page_limit());
+        if number >= limit {
+            let reason = format!("{number} is not below the number of pages, {limit}");
+            return Err(Error::InvalidOption { option: "page", reason });
+        }
         self.report(|inspector| Ok(inspector.page_now(number)))
     }
 

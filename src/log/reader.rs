@@ -121,13 +121,7 @@ impl Reader {
             return Ok(None);
         }
         // A right checksum proves nothing (I8).
-        let end = offset + record.size();
-        let sound = match record.kind {
-            Kind::Part => end == segment_size && record.len > 0,
-            Kind::Last => true,
-            Kind::Padding => end == block_end(offset) && record.fragment == 0,
-        };
-        Ok(sound.then_some((record, payload)))
+        Ok(ends_well(&record, offset, segment_size).then_some((record, payload)))
     }
 
     /// The header of what could be a record at `offset`, by its fields.
@@ -140,7 +134,10 @@ impl Reader {
         }
         let end = self.end;
         let Some(bytes) = self.bytes(offset, record::HEADER_SIZE)? else { return Ok(None) };
-        Ok(Record::decode(bytes).filter(|r| r.size() <= end - offset))
+        let record = Record::decode(bytes).filter(|r| r.size() <= end - offset);
+        // Before its checksum: what a recycled segment still has, numbers of 64 bits for one, looks
+        // like many a record.
+        Ok(record.filter(|record| ends_well(record, offset, self.segment_size)))
     }
 
     /// The first record from `offset` on that verifies and that `accept` takes, at any place where
@@ -181,6 +178,16 @@ impl Reader {
             offset += ALIGNMENT;
         }
         Ok(None)
+    }
+}
+
+/// Whether a record at `offset` ends where one of its kind does.
+fn ends_well(record: &Record, offset: u64, segment_size: u64) -> bool {
+    let end = offset + record.size();
+    match record.kind {
+        Kind::Part => end == segment_size && record.len > 0,
+        Kind::Last => true,
+        Kind::Padding => end == block_end(offset) && record.fragment == 0,
     }
 }
 

@@ -124,7 +124,7 @@ impl TagCell {
         let mut mask = 0;
         for (i, word) in self.0.iter().enumerate() {
             let other = word ^ wanted;
-            let differ = (other & BELOW_HIGHEST) + BELOW_HIGHEST | other;
+            let differ = ((other & BELOW_HIGHEST) + BELOW_HIGHEST) | other;
             let equal = !differ >> 15 & EACH_TAG;
             mask |= ((equal.wrapping_mul(GATHER) >> 48 & 0xf) as u32) << (4 * i);
         }

@@ -43,9 +43,9 @@ pub use map::{FileMap, LogSegment, PageFill, PageUse};
 pub use report::{Loss, SalvageReport};
 
 use crate::error::{Error, Fault, Place, Promise, Result};
-use crate::index::{Durability, Options, partial_name};
+use crate::hash::hash;
+use crate::index::{Durability, Options, partial_name, remove_leftover, remove_partial};
 use crate::inspect::Inspector;
-use crate::log::{remove_segments, segment_numbers};
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
 use records::Taker;
@@ -115,6 +115,7 @@ impl Salvage {
             return Err(Error::io("create", new, ErrorKind::AlreadyExists.into()));
         }
         let partial = partial_name(new)?;
+        remove_leftover(&self.storage, &partial, new_id(&source))?;
         let roster = Roster::read(&source, &mut progress)?;
         let written = self.write(&source, &roster, &partial, &mut progress);
         let report = match written {
@@ -122,7 +123,7 @@ impl Salvage {
             Err(error) => {
                 if !matches!(&error, Error::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists)
                 {
-                    self.remove(&partial);
+                    remove_partial(&self.storage, &partial);
                 }
                 return Err(error);
             }
@@ -202,6 +203,7 @@ impl Salvage {
     fn options(&self, source: &Source) -> Options {
         let mut options = Options::new()
             .create_new(true)
+            .file_id(new_id(source))
             .page_size(source.page_size)
             .durability(Durability::Background(Duration::from_secs(1)))
             .on(self.storage.clone());
@@ -214,16 +216,18 @@ impl Salvage {
         }
         options
     }
+}
 
-    /// Leaves nothing half-written. What failed is what the caller wants to hear.
-    fn remove(&self, partial: &Path) {
-        let path = self.storage.canonicalize(partial).unwrap_or_else(|_| partial.to_owned());
-        let files = crate::log::LogFiles { storage: self.storage.clone(), path, file_id: [0; 16] };
-        if let Ok(numbers) = segment_numbers(&files) {
-            let _ = remove_segments(&files, numbers);
-        }
-        let _ = self.storage.remove(partial);
+/// The id of the new file. It is another than the old one's, so that no page or log of that passes
+/// for its own, and it is the same each time: so what a crash left of a salvage is known by the
+/// next.
+fn new_id(source: &Source) -> [u8; 16] {
+    let old = source.file_id.unwrap_or_default();
+    let mut id = [0; 16];
+    for (half, seed) in id.chunks_exact_mut(8).zip(1..) {
+        half.copy_from_slice(&hash(&old, seed).to_le_bytes());
     }
+    id
 }
 
 /// Pages that are in use and that nothing sound leads to: what a lost page would have led to.

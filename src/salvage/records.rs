@@ -256,7 +256,9 @@ impl<'t> Taker<'t> {
                 Err(fault) => {
                     if planned.is_current {
                         note_pages(&mut self.taken.value_pages, self.source, large);
-                        let place = Place::Page(large.first_page(self.source.page_size));
+                        let page_size = self.source.page_size;
+                        let place =
+                            Place::pages(large.first_page(page_size), large.end_page(page_size));
                         self.taken.losses.push(Loss::new(place, "large record", fault));
                     }
                     return Ok(false);

@@ -102,7 +102,7 @@ impl SalvageReport {
 fn key(place: Place) -> (u8, u64, u64) {
     match place {
         Place::MetaPage(slot) => (0, slot.into(), 0),
-        Place::Page(page) => (1, page, 0),
+        Place::Page(page) | Place::Pages { first: page, .. } => (1, page, 0),
         Place::Log { segment, offset } => (3, segment, offset),
         _ => (2, 0, 0),
     }
@@ -126,11 +126,19 @@ impl fmt::Display for SalvageReport {
         if self.older_record_count > 0 {
             writeln!(
                 f,
-                "{} records come from {} older pages: they may be out of date, or removed since",
-                self.older_record_count, self.older_page_count
+                "{} from {} older pages: they may be out of date, or removed since",
+                match self.older_record_count {
+                    1 => "1 record comes".to_owned(),
+                    many => format!("{many} records come"),
+                },
+                self.older_page_count
             )?;
         }
+        let is_of_log = |loss: &Loss| matches!(loss.place, Place::Log { .. });
         match self.lost_record_count {
+            Some(0) if !self.losses.is_empty() && self.losses.iter().all(is_of_log) => {
+                writeln!(f, "no page is lost, but commits of the log are")?;
+            }
             Some(0) | None if self.is_whole() => writeln!(f, "nothing is lost")?,
             Some(lost) => writeln!(f, "about {lost} records are lost or from older pages")?,
             None => writeln!(f, "how many records are lost cannot be told")?,

@@ -9,8 +9,9 @@
 //! 3. side by side and a stretch of runs at a time: overflow chains, then bucket pages, each in
 //!    the order of the file; every record is where its key's hash says (I5) and its key in one
 //!    place only (I6),
-//! 4. the large records, in the order of the file, and that each has its bytes for itself,
-//! 5. claimed pages against the bitmap (I4), claimed grains against the counts of the value map, and
+//! 4. where pages are damaged, the pages in use that nothing leads to any more,
+//! 5. the large records, in the order of the file, and that each has its bytes for itself,
+//! 6. claimed pages against the bitmap (I4), claimed grains against the counts of the value map, and
 //!    the counts of the meta page.
 //!
 //! Nothing is read twice but the long keys of large records in overflow, and of those whose hashes are
@@ -19,7 +20,7 @@
 //! area, and buffers of bounded size (R3). Bucket and overflow pages are read and judged by as many
 //! threads as there are cores, and what they saw is added up in one.
 //!
-//! A *quick* check leaves 3 and 4 out but for claims; a *census* counts along what the bytes are
+//! A *quick* check leaves 3 to 5 out but for claims; a *census* counts along what the bytes are
 //! used for.
 //!
 //! Beside writers: pages of the checkpoint are not written while the caller holds a pin (I1).
@@ -30,11 +31,13 @@ mod judge;
 mod pages;
 mod records;
 mod report;
+mod stranded;
 #[cfg(test)]
 mod tests;
 mod trees;
 mod values;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::error::{Error, Fault, Place, Promise, Result};
@@ -87,20 +90,23 @@ pub(crate) fn check_as(
     checker.check_meta(file_len);
     let bitmap = checker.load_bitmap();
     checker.load_values();
-    let current = checker.load_side(&meta.current, false);
-    let next = meta.next.as_ref().map(|side| checker.load_side(side, true));
+    let mut sides = vec![checker.load_side(&meta.current, false)];
+    sides.extend(meta.next.as_ref().map(|side| checker.load_side(side, true)));
     checker.count_sides();
     if extent == Extent::Quick {
         // What is behind the pages that were not read stays unknown, and so do the counts.
         checker.lose();
     } else {
-        for side in [Some(&current), next.as_ref()].into_iter().flatten() {
-            checker.check_side(side);
-        }
+        checker.adopt(&bitmap, &mut sides);
+        sides.iter().for_each(|side| checker.check_side(side));
+        checker.check_stranded(&bitmap, &mut sides);
         checker.check_values();
         checker.check_live_counts();
     }
     checker.check_use(&bitmap);
+    if extent == Extent::Quick {
+        checker.unproven = PageSet::default();
+    }
     checker.check_counts(slot, &bitmap);
     checker.finish_census(file_len, &bitmap);
     Ok(checker.finish())
@@ -118,6 +124,10 @@ struct Checker<'c> {
     first_page: u64,
     /// Pages that a pointer has led to.
     claimed: PageSet,
+    /// Pages in use of which nothing can be said.
+    unproven: PageSet,
+    /// Runs with a chain that could not be followed to its end; whether of the next layout.
+    broken: BTreeSet<(bool, u64)>,
     counts: Counts,
     values: ValueArea,
     census: Option<Census>,
@@ -150,28 +160,13 @@ impl<'c> Checker<'c> {
         Checker {
             file,
             meta,
-            report: CheckReport {
-                file: path.to_owned(),
-                generation: meta.generation,
-                findings: Vec::new(),
-                findings_left_out: 0,
-                page_count: meta.page_count,
-                reached_page_count: 0,
-                bucket_page_count: 0,
-                overflow_page_count: 0,
-                value_page_count: 0,
-                value_len: 0,
-                record_count: 0,
-                bytes_read: 0,
-                is_complete: true,
-                log_commit_count: 0,
-                log_operation_count: 0,
-                is_overtaken: false,
-            },
+            report: CheckReport::new(path, meta.generation, meta.page_count),
             progress,
             page_limit,
             first_page,
             claimed,
+            unproven: PageSet::default(),
+            broken: BTreeSet::new(),
             counts: Counts::default(),
             values: ValueArea::default(),
             census: None,
@@ -312,7 +307,9 @@ impl<'c> Checker<'c> {
                 let (used, claimed) = (used >> bit & 1, claimed >> bit & 1);
                 // A page that is used and was not reached may hang on what could not be read.
                 let is_lost = used == 1 && !self.report.is_complete && page < self.page_limit;
-                if is_known(page) && !is_lost {
+                if is_lost && is_known(page) {
+                    self.unproven.insert(page);
+                } else if is_known(page) {
                     self.find(Place::Page(page), Fault::new(Promise::PageUse, claimed, used));
                 }
             }
@@ -371,6 +368,7 @@ impl<'c> Checker<'c> {
     fn finish(mut self) -> (CheckReport, Option<Census>) {
         (self.progress)(self.total, self.total);
         self.report.reached_page_count = self.claimed.len();
+        self.report.leave_unproven(&self.unproven);
         self.report.record_count = self.counts.record_count;
         self.report.overflow_page_count = self.counts.overflow_page_count;
         self.report.value_page_count = self.counts.value_page_count;

@@ -2,7 +2,7 @@
 //! bucket pages, each in the order of the file. Pages are judged by several threads; what they saw
 //! is added up here, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
 use super::judge::{Judge, Judged, Known, Overflowed, second_hash};
@@ -19,7 +19,7 @@ const STRETCH_OVERFLOW: usize = 64 << 20;
 const STRETCH_BUCKETS: usize = 1 << 20;
 
 /// What the chains of a stretch hold.
-struct Chains {
+pub(super) struct Chains {
     /// Their records, in the order of hashes.
     records: Vec<Overflowed>,
     /// The pages of each run's chain.
@@ -69,7 +69,7 @@ impl Checker<'_> {
     }
 
     /// Reads chains, page by page of all of them.
-    fn check_chains(&mut self, judge: &Judge<'_>, heads: Vec<Wanted>) -> Chains {
+    pub(super) fn check_chains(&mut self, judge: &Judge<'_>, heads: Vec<Wanted>) -> Chains {
         let mut chains = Chains { records: Vec::new(), lens: BTreeMap::new() };
         let mut pages = heads;
         let mut depth = 0;
@@ -77,12 +77,16 @@ impl Checker<'_> {
         while !pages.is_empty() {
             depth += 1;
             let mut next: Vec<Wanted> = Vec::new();
+            let mut broken: BTreeSet<u64> = pages.iter().map(|wanted| wanted.index).collect();
             let overflow = |wanted, page: &_| judge.overflow(wanted, page);
             self.read_in_order(pages, &overflow, &mut |checker, wanted, judged| {
                 chains.lens.insert(wanted.index, depth);
                 checker.counts.overflow_page_count += 1;
-                checker.add_overflow(depth, wanted, judged, &mut chains.records, &mut next);
+                if checker.add_overflow(depth, wanted, judged, &mut chains.records, &mut next) {
+                    broken.remove(&wanted.index);
+                }
             });
+            self.broken.extend(broken.into_iter().map(|run| (judge.side.is_next, run)));
             pages = next;
         }
         if let Some(census) = &mut self.census {
@@ -109,6 +113,7 @@ impl Checker<'_> {
         chains
     }
 
+    /// Adds what was seen on an overflow page; `false` if its chain cannot be followed further.
     fn add_overflow(
         &mut self,
         depth: u64,
@@ -116,10 +121,10 @@ impl Checker<'_> {
         judged: Judged,
         overflow: &mut Vec<Overflowed>,
         next: &mut Vec<Wanted>,
-    ) {
+    ) -> bool {
         let mut larges = self.add(wanted, &judged);
         if !judged.is_sound {
-            return;
+            return false;
         }
         if let Some(census) = &mut self.census {
             census.add_overflow_page(depth, &judged.usage, judged.counts.record_count);
@@ -129,12 +134,16 @@ impl Checker<'_> {
             overflow.push(Overflowed { hash, second, page: wanted.page });
         }
         if judged.next == 0 {
-            return;
+            return true;
         }
         match self.claim_pointer(judged.next, Place::Page(wanted.page)) {
             Some((page, checksum)) => next.push(Wanted { page, checksum, index: wanted.index }),
-            None => self.lose(),
+            None => {
+                self.lose();
+                return false;
+            }
         }
+        true
     }
 
     fn add_bucket(&mut self, judge: &Judge<'_>, chains: &Chains, wanted: Wanted, judged: Judged) {

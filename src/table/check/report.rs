@@ -1,9 +1,11 @@
 //! What a check found, in words and numbers. Knows nothing of how it is found.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Corruption, Fault, Place, Promise};
+use crate::pager::PageSet;
 
 /// Findings that a report keeps; of the others it keeps the number.
 pub(crate) const FINDINGS_MAX: usize = 1000;
@@ -105,9 +107,14 @@ pub struct CheckReport {
     pub record_count: u64,
     /// Bytes that were read from the file.
     pub bytes_read: u64,
-    /// Whether everything was looked at. If not, the contents of a damaged page, and what only it
-    /// leads to, were left out, and so were the counts.
+    /// Whether everything was looked at. If not, the contents of a damaged page were left out, and
+    /// so were the counts.
     pub is_complete: bool,
+    /// Pages in use of which nothing can be said, because only a damaged page leads to them: value
+    /// pages above all, since a value is proven by its record.
+    pub unproven_page_count: u64,
+    /// They, in the order of the file; at most 1,000 stretches.
+    pub unproven: Vec<Range<u64>>,
     /// Whole commits in the log behind this checkpoint, if an inspector checked it.
     pub log_commit_count: u64,
     /// Operations in them.
@@ -118,6 +125,29 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
+    pub(crate) fn new(file: &Path, generation: u64, page_count: u64) -> CheckReport {
+        CheckReport {
+            file: file.to_owned(),
+            generation,
+            findings: Vec::new(),
+            findings_left_out: 0,
+            page_count,
+            reached_page_count: 0,
+            bucket_page_count: 0,
+            overflow_page_count: 0,
+            value_page_count: 0,
+            value_len: 0,
+            record_count: 0,
+            bytes_read: 0,
+            is_complete: true,
+            unproven_page_count: 0,
+            unproven: Vec::new(),
+            log_commit_count: 0,
+            log_operation_count: 0,
+            is_overtaken: false,
+        }
+    }
+
     /// Whether no promise is broken, but for what a crash may leave.
     pub fn is_sound(&self) -> bool {
         !self.is_overtaken
@@ -134,8 +164,23 @@ impl CheckReport {
     pub(crate) fn overtake(&mut self) {
         self.findings.clear();
         self.findings_left_out = 0;
+        self.unproven_page_count = 0;
+        self.unproven.clear();
         self.is_complete = false;
         self.is_overtaken = true;
+    }
+
+    /// Notes the pages of which nothing can be said.
+    pub(crate) fn leave_unproven(&mut self, pages: &PageSet) {
+        self.unproven_page_count = pages.len();
+        for page in (0..pages.end()).filter(|page| pages.contains(*page)) {
+            let is_full = self.unproven.len() == FINDINGS_MAX;
+            match self.unproven.last_mut().filter(|last| last.end == page) {
+                Some(last) => last.end = page + 1,
+                None if is_full => return,
+                None => self.unproven.push(page..page + 1),
+            }
+        }
     }
 
     pub(crate) fn add(&mut self, finding: Finding) {
@@ -168,9 +213,11 @@ impl fmt::Display for CheckReport {
                 _ if self.is_overtaken => "overtaken by a writer, nothing can be said".to_owned(),
                 (true, _) => "sound".to_owned(),
                 (false, true) => format!("{} findings", self.finding_count()),
-                (false, false) => {
-                    format!("{} findings, and not all could be looked at", self.finding_count())
-                }
+                (false, false) => format!(
+                    "{} findings, and {} pages of which nothing can be said",
+                    self.finding_count(),
+                    self.unproven_page_count
+                ),
             }
         )
     }

@@ -32,6 +32,28 @@ impl Words {
         Some(leaf.and_then(|(_, words)| words.get(at)).copied().unwrap_or_default())
     }
 
+    /// Whether an entry could not be read, or leads nowhere.
+    pub(super) fn is_lost(&self, index: u64) -> bool {
+        matches!(self.get(index), None | Some(LOST))
+    }
+
+    /// Whether any is.
+    pub(super) fn has_lost(&self) -> bool {
+        let mut words = self.leaves.values().flat_map(|(_, words)| words);
+        !self.unknown.is_empty() || words.any(|&word| word == LOST)
+    }
+
+    /// Sets an entry that was lost. That it is in an unknown stretch stays known.
+    pub(super) fn adopt(&mut self, index: u64, word: u64) {
+        let width = usize::try_from(self.width).unwrap_or_default();
+        let (_, words) =
+            self.leaves.entry(index / self.width).or_insert_with(|| (0, vec![0; width]));
+        let at = usize::try_from(index % self.width).unwrap_or_default();
+        if let Some(slot) = words.get_mut(at) {
+            *slot = word;
+        }
+    }
+
     /// The entries that lead to a page.
     pub(super) fn entries(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.leaves.iter().flat_map(move |(leaf, (_, words))| {
@@ -232,7 +254,13 @@ impl Checker<'_> {
 
     /// I5: while a sweep runs, the entries of each side that the splitpoint does not select are
     /// empty. It stands where a run of the current layout begins.
-    fn may_have_page(&self, layout: Layout, is_next: bool, which: Which, index: u64) -> bool {
+    pub(super) fn may_have_page(
+        &self,
+        layout: Layout,
+        is_next: bool,
+        which: Which,
+        index: u64,
+    ) -> bool {
         let splitpoint = self.meta.splitpoint;
         let first_bucket = match which {
             Which::Buckets => index,

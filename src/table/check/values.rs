@@ -15,7 +15,7 @@ use crate::error::{Fault, Place, Promise};
 use crate::hash::hash;
 use crate::page::Kind;
 use crate::page::record::{GRAIN_SIZE, LargeRecord};
-use crate::pager::{LiveCounts, WORD_PAGES, counts_of, parts};
+use crate::pager::{LiveCounts, PageSet, WORD_PAGES, counts_of, parts};
 
 /// Large records that are gathered before they are read, 40 bytes each.
 const GATHERED_MAX: usize = 1 << 20;
@@ -28,6 +28,8 @@ pub(super) struct ValueArea {
     live: LiveCounts,
     /// Pages of which the counts could not be read.
     unknown: Vec<Range<u64>>,
+    /// Those of them that a record has shown to be value pages.
+    adopted: PageSet,
     /// A bit for each grain, by group.
     claimed: BTreeMap<u64, Vec<u64>>,
     /// Large records that are yet to be read.
@@ -89,9 +91,8 @@ impl Checker<'_> {
         // Claims are kept when a later grain is taken already: so even many large records that
         // overlap cost no more steps than the area has grains (R4).
         for (page, grains) in parts(large.place, large.grain_count(), self.grains_per_page()) {
-            let is_unknown = self.values.unknown.iter().any(|range| range.contains(&page));
-            if self.values.live.get(page) == 0 {
-                if !is_unknown {
+            if self.values.live.get(page) == 0 && !self.adopt_value_page(page) {
+                if !self.may_be_value(page) {
                     self.find(Place::Page(from), Fault::new(Promise::LiveCount, grains, 0));
                 }
                 self.lose();
@@ -112,6 +113,27 @@ impl Checker<'_> {
             self.check_values();
         }
         true
+    }
+
+    /// Whether the page is one of which the value map could not be read.
+    pub(super) fn may_be_value(&self, page: u64) -> bool {
+        self.values.unknown.iter().any(|range| range.contains(&page))
+    }
+
+    /// Takes a record's word for it that a page is a value page, where the value map has none.
+    fn adopt_value_page(&mut self, page: u64) -> bool {
+        if !self.may_be_value(page) {
+            return false;
+        }
+        if self.values.adopted.contains(page) {
+            return true;
+        }
+        let is_new = self.claim(page, Place::Page(page));
+        if is_new {
+            self.values.adopted.insert(page);
+            self.counts.value_page_count += 1;
+        }
+        is_new
     }
 
     /// Claims grains of one page.
@@ -138,7 +160,9 @@ impl Checker<'_> {
         let per_page = self.grains_per_page();
         for large in values {
             let result = self.check_value(&large, &mut chunk);
-            self.expect(Place::Page(large.first_page(self.page_size())), result);
+            let (first, end) =
+                (large.first_page(self.page_size()), large.end_page(self.page_size()));
+            self.expect(Place::pages(first, end), result);
             let end = large.place + large.grain_count();
             self.advance(end / per_page - large.place / per_page);
         }
@@ -185,7 +209,9 @@ impl Checker<'_> {
                 let found: u64 = of_page.map(|word| u64::from(word.count_ones())).sum();
                 // What a damaged page leads to was not claimed.
                 let is_lost = !self.report.is_complete && found < count.into();
-                if found != u64::from(count) && !is_lost {
+                if is_lost {
+                    self.unproven.insert(page);
+                } else if found != u64::from(count) {
                     self.find(
                         Place::Page(page),
                         Fault::new(Promise::LiveCount, found, count.into()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::check_bytes;
-use super::sample::{Sample, assert_found, assert_only, places, sample};
+use super::sample::{Sample, assert_found, assert_only, assert_only_value, places, sample};
 use crate::error::{Place, Promise};
 use crate::page::meta::{META_SIZE, META_SLOTS, Meta};
 use crate::page::pointer::Pointer;
@@ -26,7 +26,7 @@ fn every_flipped_bit_is_found_in_its_page() {
         damaged.0[at] ^= 1 << bit;
         let at = at as u64;
         match values.iter().find(|&&(first, len)| (first..first + len).contains(&at)) {
-            Some(&(first, _)) => assert_only(&report, first / 4096, Promise::ValueChecksum),
+            Some(&value) => assert_only_value(&report, value),
             None if value_pages.contains(&page) => assert!(report.is_sound(), "a dead byte"),
             None => {
                 assert!(!report.is_sound());

@@ -190,3 +190,13 @@ pub(super) fn assert_only(report: &CheckReport, page: u64, promise: Promise) {
     assert_found(report, page, promise);
     assert_eq!(report.finding_count(), 1, "{report}");
 }
+
+/// The value in so many bytes from there is the one thing that is wrong, and all its pages are named.
+#[track_caller]
+pub(super) fn assert_only_value(report: &CheckReport, (first, len): (u64, u64)) {
+    let place = Place::pages(first / 4096, (first + len).div_ceil(4096));
+    let found = |f: &crate::Finding| f.place == place && f.promise == Promise::ValueChecksum;
+    assert!(report.findings.iter().any(found), "{place}: {report}");
+    assert_eq!(report.finding_count(), 1, "{report}");
+    assert!(!report.is_sound());
+}

@@ -59,19 +59,24 @@ pub(crate) fn to_json(report: &Report) -> Json {
 
 /// A finding as JSON.
 pub(crate) fn finding_to_json(finding: &Finding) -> Json {
-    let (segment, offset, page, slot) = match finding.place {
-        Place::Page(page) => (None, None, Some(page), None),
-        Place::MetaPage(slot) => (None, None, None, Some(slot)),
-        Place::Log { segment, offset } => (Some(segment), Some(offset), None, None),
-        _ => (None, None, None, None),
+    let (pages, slot) = match finding.place {
+        Place::Page(page) => (Some((page, page)), None),
+        Place::Pages { first, last } => (Some((first, last)), None),
+        Place::MetaPage(slot) => (None, Some(slot)),
+        _ => (None, None),
+    };
+    let log = match finding.place {
+        Place::Log { segment, offset } => Some((segment, offset)),
+        _ => None,
     };
     json!({
         "severity": severity(finding.severity),
         "place": finding.place.to_string(),
-        "page": page,
+        "page": pages.map(|(first, _)| first),
+        "last_page": pages.map(|(_, last)| last),
         "meta_page": slot,
-        "log_segment": segment,
-        "log_offset": offset,
+        "log_segment": log.map(|(segment, _)| segment),
+        "log_offset": log.map(|(_, offset)| offset),
         "promise": format!("{:?}", finding.promise),
         "words": finding.promise.to_string(),
         "expected": finding.expected,

@@ -17,13 +17,15 @@ pub(crate) fn draw(stat: &FileStat, paint: Paint) -> String {
     let mut text = facts(stat, paint);
     text.push_str(&heading("The file by kind of page", paint));
     text.push_str(&shares(stat, &stat.pages, stat.file_len, paint));
-    text.push_str(&heading("Inside bucket, overflow and value pages", paint));
     let inside = stat.contents.iter().map(|share| share.bytes).sum();
-    text.push_str(&shares(stat, &stat.contents, inside, paint));
+    if inside > 0 {
+        text.push_str(&heading("Inside bucket, overflow and value pages", paint));
+        text.push_str(&shares(stat, &stat.contents, inside, paint));
+    }
     text.push_str(&heading("Records in a bucket (│ what chance would give)", paint));
-    text.push_str(&histogram(&stat.buckets, "buckets", paint));
+    text.push_str(&histogram(&stat.buckets, "bucket", paint));
     text.push_str(&heading("Overflow pages of a run of 16 buckets (│ chance)", paint));
-    text.push_str(&histogram(&stat.chains, "runs", paint));
+    text.push_str(&histogram(&stat.chains, "run", paint));
     text.push_str(&damage(stat, paint));
     let advice = paint.text(Style::Bold, "Advice:");
     text.push_str(&format!("\n{advice} {}\n", stat.advice()));
@@ -58,22 +60,22 @@ fn facts(stat: &FileStat, paint: Paint) -> String {
 }
 
 fn layout(stat: &FileStat) -> String {
-    let current = human::count(stat.bucket_count);
     if stat.next_bucket_count == 0 {
-        return format!("{current} buckets");
+        return human::counted(stat.bucket_count, "bucket");
     }
+    let current = human::counted(stat.bucket_count, "bucket");
     let next = human::count(stat.next_bucket_count);
     let come = 100.0 * stat.splitpoint as f64 / 2.0_f64.powi(64);
-    format!(
-        "{current} buckets on the way to {next}, splitpoint {:#018x} ({come:.1} %)",
-        stat.splitpoint
-    )
+    format!("{current} on the way to {next}, splitpoint {:#018x} ({come:.1} %)", stat.splitpoint)
 }
 
 fn checkpoint(stat: &FileStat) -> String {
     match stat.is_clean {
         true => format!("generation {}, closed clean", stat.generation),
-        false => format!("generation {}; later changes are in the log only", stat.generation),
+        false => format!(
+            "generation {}; later changes are in the log and not counted here",
+            stat.generation
+        ),
     }
 }
 
@@ -131,8 +133,9 @@ fn histogram(histogram: &Histogram, what: &str, paint: Paint) -> String {
         let drawn = bar(count as f64 / most, BAR_WIDTH);
         let marked = with_mark(&drawn, expected / most, paint);
         text.push_str(&format!(
-            "  {name:>14}  {marked}  {:>11} {what}, {:>11} by chance\n",
+            "  {name:>14}  {marked}  {:>11} {what}{}, {:>11} by chance\n",
             human::count(count),
+            if count == 1 { " " } else { "s" },
             rounded(expected),
         ));
     }

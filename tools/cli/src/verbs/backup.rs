@@ -54,16 +54,16 @@ impl Args {
         } else {
             let log = match made.log_commit_count {
                 0 => String::new(),
-                count => format!(", with {} commits from the log", human::count(count)),
+                count => format!(", with {} from the log", human::counted(count, "commit")),
             };
             let repeats = match made.repeat_count {
                 0 => String::new(),
-                count => format!("; its writer was faster {count} times"),
+                count => format!("; its writer was faster {}", human::counted(count, "time")),
             };
             output.line(format!(
-                "{} has {} records{log}; checked{repeats}",
+                "{} has {}{log}; checked{repeats}",
                 self.copy.display(),
-                human::count(made.record_count)
+                human::counted(made.record_count, "record")
             ))?;
         }
         output.finish(Answer::Yes)

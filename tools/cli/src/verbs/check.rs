@@ -27,61 +27,47 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What was found, whether or not there was a meta page to begin with.
-struct Checked {
-    report: Option<CheckReport>,
-    /// Why there is no report.
-    hopeless: Option<String>,
-    took: Duration,
-}
-
 impl Args {
     /// Reads the whole file; the answer is no if something is wrong with it.
     pub(crate) fn run(self) -> Outcome {
-        let checked = self.check()?;
-        if checked.report.as_ref().is_some_and(|report| report.is_overtaken) {
+        let (report, took) = self.check()?;
+        if report.is_overtaken {
             return Err(Failure::Work(format!(
                 "{}: a writer moved on each time that it was read, so nothing can be said; check \
                  it when the writer rests, or check a backup of it",
                 self.file.display()
             )));
         }
-        let is_sound = checked.report.as_ref().is_some_and(CheckReport::is_sound);
         let mut output = Output::new();
         if self.json {
-            self.print_json(&checked, &mut output)?;
+            self.print_json(&report, took, &mut output)?;
         } else {
-            self.print(&checked, &mut output)?;
+            self.print(&report, took, &mut output)?;
         }
-        output.finish(if is_sound { Answer::Yes } else { Answer::No })
+        output.finish(if report.is_sound() { Answer::Yes } else { Answer::No })
     }
 
-    fn check(&self) -> Result<Checked, Failure> {
+    fn check(&self) -> Result<(CheckReport, Duration), Failure> {
         let started = Instant::now();
         let inspector = Inspector::open(&self.file).opening(&self.file)?;
         let progress = Progress::new();
         let show = |done, all| progress.show(done, all);
         let result = if self.quick { inspector.check_quick(show) } else { inspector.check(show) };
         drop(progress);
-        let took = started.elapsed();
         match result {
-            Ok(report) => Ok(Checked { report: Some(report), hopeless: None, took }),
-            // Without any meta page: as damaged as can be.
-            Err(splitpoint::Error::Corruption(corruption)) => {
-                Ok(Checked { report: None, hopeless: Some(corruption.to_string()), took })
-            }
+            Ok(report) => Ok((report, started.elapsed())),
             Err(error) => Err(Failure::working(&self.file, &error)),
         }
     }
 
-    fn print(&self, checked: &Checked, output: &mut Output) -> Result<(), Failure> {
+    fn print(
+        &self,
+        report: &CheckReport,
+        took: Duration,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         let paint = Paint::of_stdout();
         let path = self.file.display();
-        let Some(report) = &checked.report else {
-            let words = checked.hopeless.as_deref().unwrap_or_default();
-            output.line(paint.text(Style::Red, words))?;
-            return output.line(format!("{path}: too damaged to be checked"));
-        };
         for finding in &report.findings {
             let style = match finding.severity {
                 Severity::Notice => Style::Yellow,
@@ -93,58 +79,85 @@ impl Args {
             output.line(format!("and {} more", human::count(report.findings_left_out)))?;
         }
         output.line(format!("{path}: {}", summary(report, self.quick)))?;
-        if !report.is_complete && !self.quick {
-            output.line("what only damaged pages lead to could not be looked at")?;
+        if report.unproven_page_count > 0 {
+            output.line(unproven(report))?;
         }
-        output.line(rate(report, checked.took))
+        output.line(rate(report, took))
     }
 
-    fn print_json(&self, checked: &Checked, output: &mut Output) -> Result<(), Failure> {
-        let report = checked.report.as_ref();
-        let findings = report.map(|report| &report.findings);
-        let findings: Vec<_> = findings.into_iter().flatten().map(finding_to_json).collect();
+    fn print_json(
+        &self,
+        report: &CheckReport,
+        took: Duration,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let findings: Vec<_> = report.findings.iter().map(finding_to_json).collect();
+        let unproven = report.unproven.iter();
+        let unproven: Vec<_> =
+            unproven.map(|pages| json!({ "first": pages.start, "last": pages.end - 1 })).collect();
         output.json_pretty(&json!({
             "file": self.file.to_string_lossy(),
-            "sound": report.is_some_and(CheckReport::is_sound),
-            "complete": report.is_some_and(|report| report.is_complete),
+            "sound": report.is_sound(),
+            "complete": report.is_complete,
             "quick": self.quick,
-            "generation": report.map(|report| report.generation),
-            "page_count": report.map(|report| report.page_count),
-            "reached_page_count": report.map(|report| report.reached_page_count),
-            "record_count": report.map(|report| report.record_count),
-            "log_commit_count": report.map(|report| report.log_commit_count),
-            "log_operation_count": report.map(|report| report.log_operation_count),
-            "finding_count": report.map_or(1, CheckReport::finding_count),
+            "generation": report.generation,
+            "page_count": report.page_count,
+            "reached_page_count": report.reached_page_count,
+            "unproven_page_count": report.unproven_page_count,
+            "unproven": unproven,
+            "record_count": report.record_count,
+            "log_commit_count": report.log_commit_count,
+            "log_operation_count": report.log_operation_count,
+            "finding_count": report.finding_count(),
             "findings": findings,
-            "hopeless": checked.hopeless,
-            "bytes_read": report.map(|report| report.bytes_read),
-            "seconds": checked.took.as_secs_f64(),
+            "bytes_read": report.bytes_read,
+            "seconds": took.as_secs_f64(),
         }))
     }
+}
+
+/// The pages that only damaged ones lead to, the first of them by number.
+fn unproven(report: &CheckReport) -> String {
+    const SHOWN: usize = 8;
+    if report.unproven.is_empty() {
+        let pages = human::counted(report.unproven_page_count, "page");
+        return format!("without a meta page nothing can be said of the other {pages}");
+    }
+    let stretches = report.unproven.iter().take(SHOWN).map(|pages| match pages.end - 1 {
+        last if last == pages.start => last.to_string(),
+        last => format!("{} to {last}", pages.start),
+    });
+    let mut list = stretches.collect::<Vec<_>>().join(", ");
+    if report.unproven.len() > SHOWN {
+        list.push_str(", ...");
+    }
+    let pages = human::counted(report.unproven_page_count, "page");
+    format!("nothing can be said of {pages} in use, since only damage leads there: {list}")
 }
 
 fn summary(report: &CheckReport, quick: bool) -> String {
     let verdict = match (report.finding_count(), report.is_sound()) {
         (0, _) if quick => "the structure is sound".to_owned(),
         (0, _) => "sound".to_owned(),
-        (count, true) => format!("sound, with {count} notices of what a crash may leave"),
-        (1, false) => "1 finding".to_owned(),
-        (many, false) => format!("{} findings", human::count(many)),
+        (count, true) => {
+            format!("sound, with {} of what a crash may leave", human::counted(count, "notice"))
+        }
+        (many, false) => human::counted(many, "finding"),
     };
-    let pages = human::count(report.page_count);
+    let pages = human::counted(report.page_count, "page");
     let records = match quick {
         true => "records not read".to_owned(),
-        false => format!("{} records read", human::count(report.record_count)),
+        false => format!("{} read", human::counted(report.record_count, "record")),
     };
     let log = match report.log_commit_count {
         0 => String::new(),
         commits => format!(
-            "; behind it {} commits with {} operations in the log, without damage",
-            human::count(commits),
-            human::count(report.log_operation_count)
+            "; behind it {} with {} in the log, without damage",
+            human::counted(commits, "commit"),
+            human::counted(report.log_operation_count, "operation")
         ),
     };
-    format!("{verdict}; {pages} pages, {records}{log}")
+    format!("{verdict}; {pages}, {records}{log}")
 }
 
 fn rate(report: &CheckReport, took: Duration) -> String {

@@ -1,14 +1,15 @@
 //! `compact`: the file written anew, as small as its records allow, in place of the old one.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
 use splitpoint::Options;
 
 use crate::failure::{Answer, Context, Outcome};
-use crate::human;
 use crate::output::Output;
 use crate::target::Target;
+use crate::{human, interrupt};
 
 /// The arguments of `compact`.
 #[derive(clap::Args)]
@@ -36,6 +37,8 @@ impl Args {
         let started = Instant::now();
         let options = Options::new().create(false).wait_for_lock(self.target.wait());
         let mut loader = options.bulk_load(path).opening(path)?;
+        // The loader has locked them: they are nobody else's.
+        interrupt::watch_over(unfinished(path))?;
         let before = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         loader = loader.memory_budget(self.memory << 20).opening(path)?;
         if let Some(fill) = self.fill {
@@ -64,4 +67,15 @@ impl Args {
         }
         output.finish(Answer::Yes)
     }
+}
+
+/// What a compaction writes beside the file until it is done.
+fn unfinished(path: &Path) -> Vec<PathBuf> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let beside = |suffix| {
+        let mut name = path.clone().into_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    vec![beside(".splitpoint-new"), beside(".splitpoint-spill")]
 }

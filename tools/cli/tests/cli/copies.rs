@@ -107,3 +107,36 @@ fn a_backup_beside_a_writer_is_one_moment() {
     place.run(&["backup", "a", "after"]).fails(3, "exists already");
     place.run(&["backup", "none", "x"]).fails(3, "No such file");
 }
+
+/// An interrupted compaction left its unfinished file beside the index.
+#[test]
+#[cfg(unix)]
+fn a_compaction_that_is_interrupted_leaves_the_file_as_it_is_and_nothing_else() {
+    let place = Place::new();
+    load(&place, "a", &table(0..200_000, "a value of some length, so that there is much to write"));
+    for _ in 0..10 {
+        let before = std::fs::read(place.path("a")).unwrap();
+        let mut child = place
+            .command(&["compact", "a", "--memory", "8"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !place.path("a.splitpoint-spill").exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let id = child.id().to_string();
+        let _ = std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+        let code = child.wait().unwrap().code();
+        let names = std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap());
+        let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        assert_eq!(names, ["a"], "{code:?}");
+        if code == Some(4) {
+            assert!(std::fs::read(place.path("a")).unwrap() == before);
+            return;
+        }
+        // It was faster than the signal.
+        assert_eq!(code, Some(0));
+    }
+    panic!("it was never interrupted");
+}

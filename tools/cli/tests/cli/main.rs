@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod beside;
 mod columnar;
 mod copies;
 mod demo;

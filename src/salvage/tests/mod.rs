@@ -1,5 +1,7 @@
 //! Files damaged in each way, with many seeds: what a check says, and what a salvage saves.
 
+mod found;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
@@ -9,9 +11,8 @@ use super::corrupt::{CorruptKind, CorruptReport, corrupt_on};
 use super::roster::Roster;
 use super::source::Source;
 use super::{Salvage, SalvageReport, way};
-use crate::error::{Error, Place};
+use crate::error::Error;
 use crate::index::{Index, Options};
-use crate::inspect::Inspector;
 use crate::page::record::Record;
 use crate::page::{Kind, OwnedPage, bucket};
 use crate::storage::memory::MemoryStorage;
@@ -21,6 +22,23 @@ const CAPACITY: usize = 1 << 20;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// Bytes of the file that are proven together.
+struct Part {
+    range: Range<usize>,
+    /// How a finding about them names its place.
+    named: String,
+    /// Of bytes of a value, the page that its slot is in.
+    slot_page: Option<u64>,
+}
+
+/// Blocks of a segment that one commit wrote and made durable.
+struct Write {
+    segment: u64,
+    blocks: Range<u64>,
+    /// Where the commit's record ends; padding up to the block's end follows.
+    record_end: u64,
+}
+
 /// An index on files in memory, and where its records stand.
 struct Sample {
     storage: Arc<dyn Storage>,
@@ -29,9 +47,10 @@ struct Sample {
     logged: BTreeSet<Vec<u8>>,
     /// The pages of each record that the checkpoint has.
     pages: BTreeMap<Vec<u8>, Vec<u64>>,
-    /// Of each page in use: the bytes of the file that mean something, and the page that a finding
-    /// about them names.
-    used: BTreeMap<u64, Vec<(Range<usize>, u64)>>,
+    /// Of each page in use, its parts that mean something.
+    used: BTreeMap<u64, Vec<Part>>,
+    /// The writes of the log behind the checkpoint, in order, each of one commit.
+    writes: Vec<Write>,
     /// Pages of directories and of the bitmap.
     trees: BTreeSet<u64>,
     bytes: Vec<u8>,
@@ -78,11 +97,13 @@ fn sample(closed: bool) -> Sample {
     index.set_metadata(b"mine").unwrap();
     put(&mut model, &index, 8, 7);
     checkpoint(&index);
+    let mut writes = Vec::new();
     if closed {
         index.close().unwrap();
     } else {
         for i in 0..40 {
             let i = i * 9;
+            let before = segments(&*storage);
             logged.insert(key(i));
             if i % 4 == 0 {
                 index.remove(key(i)).unwrap();
@@ -90,7 +111,13 @@ fn sample(closed: bool) -> Sample {
             } else {
                 put(&mut model, &index, i, 9);
             }
+            let payload_len = 7 + key(i).len() + model.get(&key(i)).map_or(0, Vec::len);
+            let wrote = written(&before, &segments(&*storage), 32 + payload_len as u64);
+            // A key that is gone already is no commit.
+            assert!(wrote.len() <= 1, "a commit is a write of its own");
+            writes.extend(wrote);
         }
+        assert!(writes.len() > 35);
     }
     let mut sample = Sample {
         bytes: read_all(&*storage, "/file"),
@@ -100,6 +127,7 @@ fn sample(closed: bool) -> Sample {
         pages: BTreeMap::new(),
         used: BTreeMap::new(),
         trees: BTreeSet::new(),
+        writes,
     };
     // Under another file system: nobody holds a lock there.
     for name in storage.list(Path::new("/")).unwrap() {
@@ -119,6 +147,43 @@ fn read_all(storage: &dyn Storage, path: &str) -> Vec<u8> {
     bytes
 }
 
+/// The segments of the log, by number.
+fn segments(storage: &dyn Storage) -> BTreeMap<u64, Vec<u8>> {
+    let names = storage.list(Path::new("/")).unwrap().into_iter();
+    let names = names.map(|name| name.into_string().unwrap());
+    let number = |name: &str| u64::from_str_radix(name.strip_prefix("file-wal-")?, 16).ok();
+    names
+        .filter_map(|name| Some((number(&name)?, read_all(storage, &format!("/{name}")))))
+        .collect()
+}
+
+/// The blocks that differ, by segment.
+fn written(
+    before: &BTreeMap<u64, Vec<u8>>,
+    after: &BTreeMap<u64, Vec<u8>>,
+    record_len: u64,
+) -> Vec<Write> {
+    let block = |bytes: &[u8], i: usize| {
+        let bytes = bytes.get(i * 4096..(i + 1) * 4096).map(<[u8]>::to_vec);
+        bytes.unwrap_or_else(|| vec![0; 4096])
+    };
+    let mut writes = Vec::new();
+    for (&segment, bytes) in after {
+        let old = before.get(&segment).map(Vec::as_slice).unwrap_or_default();
+        let differs = |i: &usize| block(old, *i) != block(bytes, *i);
+        // What a segment had in an older life is written over with zeros ahead of the commits.
+        let is_ahead = |i: &usize| block(bytes, *i).iter().all(|&byte| byte == 0);
+        let differing = (0..bytes.len() / 4096).filter(|i| differs(i) && !is_ahead(i));
+        let differing: Vec<u64> = differing.map(|i| i as u64 * 4096).collect();
+        if let (Some(first), Some(last)) = (differing.first(), differing.last()) {
+            let (blocks, record_end) = (*first..last + 4096, first + record_len);
+            assert!(blocks.contains(&record_end));
+            writes.push(Write { segment, blocks, record_end });
+        }
+    }
+    writes
+}
+
 impl Sample {
     /// Notes where records stand and which pages are in use.
     fn look(&mut self) {
@@ -126,6 +191,9 @@ impl Sample {
         let roster = Roster::read(&source, &mut |_, _| ControlFlow::Continue(())).unwrap();
         let way = way::find(&source, &roster, source.meta.as_ref().unwrap());
         assert!(way.losses.is_empty(), "{:?}", way.losses);
+        // A checkpoint may have come meanwhile: what it took is no longer the log's.
+        let start = source.meta.as_ref().unwrap().log.segment;
+        self.writes.retain(|write| write.segment >= start);
         let is_overflow = |sound: &&super::roster::Sound| sound.kind == Kind::Overflow;
         assert!(way.pages.iter().filter(is_overflow).count() > 0);
         // A clean close moves pages into the holes that older ones are.
@@ -133,7 +201,9 @@ impl Sample {
         assert!(is_closed || roster.pages.len() > way.pages.len() + way.trees.len());
         for page in way.pages.iter().map(|s| s.number).chain(way.trees.iter().map(|t| t.0)) {
             let start = page as usize * 4096;
-            self.used.insert(page, vec![(start..start + 4096, page)]);
+            let named = format!("page {page}");
+            self.used
+                .insert(page, vec![Part { range: start..start + 4096, named, slot_page: None }]);
         }
         let leads_to_records = |tree: &&(u64, Kind)| tree.1 != Kind::ValueMap;
         self.trees = way.trees.iter().filter(leads_to_records).map(|tree| tree.0).collect();
@@ -145,13 +215,19 @@ impl Sample {
                 let key = match slot.record.unwrap() {
                     Record::Inline { key, .. } => key.to_vec(),
                     Record::Large(large, key) => {
-                        let first = large.first_page(4096);
-                        for page in first..large.end_page(4096) {
+                        let (first, end_page) = (large.first_page(4096), large.end_page(4096));
+                        let named = match end_page - 1 {
+                            last if last > first => format!("pages {first} to {last}"),
+                            _ => format!("page {first}"),
+                        };
+                        for page in first..end_page {
                             let start = (page as usize * 4096).max(large.offset() as usize);
                             let end = (page as usize + 1) * 4096;
                             let end = end.min((large.offset() + large.len()) as usize);
                             pages.push(page);
-                            self.used.entry(page).or_default().push((start..end, first));
+                            let (named, slot_page) = (named.clone(), Some(sound.number));
+                            let part = Part { range: start..end, named, slot_page };
+                            self.used.entry(page).or_default().push(part);
                         }
                         key.to_vec()
                     }
@@ -181,7 +257,7 @@ impl Sample {
         let copy = read_all(&*self.storage, "/copy");
         (0..self.bytes.len() as u64 / 4096)
             .filter(|page| match self.used.get(page) {
-                Some(parts) => parts.iter().any(|(range, _)| self.differs(&copy, range)),
+                Some(parts) => parts.iter().any(|part| self.differs(&copy, &part.range)),
                 None => self.differs(&copy, &(*page as usize * 4096..(*page as usize + 1) * 4096)),
             })
             .collect()
@@ -190,40 +266,6 @@ impl Sample {
     fn differs(&self, copy: &[u8], range: &Range<usize>) -> bool {
         let end = range.end.min(copy.len());
         copy.get(range.start..end) != Some(&self.bytes[range.clone()])
-    }
-
-    /// A check finds every change of a byte that can be reached, and names its page.
-    fn expect_found(&self, done: &CorruptReport) {
-        let changed = self.changed();
-        let checked = Inspector::open_on(self.storage.clone(), "/copy".as_ref())
-            .and_then(|inspector| inspector.check(|_, _| ()));
-        let report = match checked {
-            Ok(report) => report,
-            Err(Error::Corruption(_) | Error::NotAnIndex { .. }) => return,
-            Err(error) => panic!("{done:?}: {error}"),
-        };
-        let copy = read_all(&*self.storage, "/copy");
-        let is_complete = report.is_complete;
-        let places: BTreeSet<String> =
-            report.findings.iter().map(|finding| finding.place.to_string()).collect();
-        for page in changed {
-            let named: Vec<Place> = match self.used.get(&page) {
-                Some(parts) => {
-                    let parts = parts.iter().filter(|(range, _)| self.differs(&copy, range));
-                    parts.map(|(_, named)| Place::Page(*named)).collect()
-                }
-                None if page < 4 => vec![Place::MetaPage(page as u8)],
-                None => continue,
-            };
-            let is_cut = done.kind == CorruptKind::Truncate && places.contains("the file");
-            // Behind a damaged page others may not be reached; one of the damaged is named.
-            let is_behind =
-                !is_complete && done.places.iter().any(|place| places.contains(&place.to_string()));
-            for named in named {
-                let is_named = places.contains(&named.to_string());
-                assert!(is_cut || is_named || is_behind, "{done:?}: no {named} among {places:?}");
-            }
-        }
     }
 
     fn salvage(&self, older: bool) -> (SalvageReport, Model) {
@@ -293,8 +335,9 @@ fn campaign(kind: CorruptKind) {
         let done = sample.damage(kind, seed);
         // Of a file cut before its first page there may be nothing left.
         let is_headless = kind == CorruptKind::Truncate && done.offset < 5 * 4096;
-        if kind != CorruptKind::TornLog {
-            sample.expect_found(&done);
+        match kind {
+            CorruptKind::TornLog => sample.expect_torn(&done),
+            _ => sample.expect_found(&done),
         }
         if is_headless {
             let salvage = Salvage::new().on(sample.storage.clone());
