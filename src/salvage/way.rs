@@ -70,7 +70,9 @@ pub(super) fn clip(meta: &Meta, bucket_count: u64, stretch: (u128, u128)) -> (u1
 /// The hashes of a bucket.
 pub(super) fn stretch(layout: Layout, bucket: u64) -> (u128, u128) {
     let first = layout.first_hash(bucket).map_or(END, u128::from);
-    (first, layout.first_hash(bucket + 1).map_or(END, u128::from))
+    // A page that states a bucket of any number asks, too.
+    let next = bucket.checked_add(1).and_then(|next| layout.first_hash(next));
+    (first, next.map_or(END, u128::from))
 }
 
 pub(super) fn find(source: &Source, roster: &Roster, meta: &Meta) -> Way {
@@ -300,5 +302,21 @@ impl Nodes for Reader<'_, '_> {
 
     fn free(&mut self, _: u64) {
         unreachable!("a tree that is salvaged is not written")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{END, Layout, stretch};
+
+    /// A page may state any bucket, the last number there is among them: what comes behind it has no
+    /// number.
+    #[test]
+    fn a_bucket_of_any_number_has_a_stretch() {
+        let layout = Layout::new(7);
+        assert_eq!(stretch(layout, 6).1, END);
+        for bucket in [7, u64::MAX - 1, u64::MAX] {
+            assert_eq!(stretch(layout, bucket), (END, END), "{bucket}");
+        }
     }
 }

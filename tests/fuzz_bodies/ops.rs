@@ -20,6 +20,7 @@ struct Sizes {
 }
 
 const FIXED_LEN: usize = 8;
+const KEY_LEN_MAX: usize = 0xffff;
 
 impl Sizes {
     fn fit(self, mut bytes: Vec<u8>) -> Vec<u8> {
@@ -62,7 +63,7 @@ fn key(bytes: &mut Bytes<'_>, sizes: Sizes) -> Vec<u8> {
     let n = bytes.u8();
     sizes.fit(match n {
         0..4 => vec![n; usize::from(n)],
-        4..8 => format!("{n:0>width$}", width = usize::from(n) * sizes.page_size / 7).into_bytes(),
+        4..8 => vec![n; (usize::from(n) * sizes.page_size / 7).min(KEY_LEN_MAX)],
         250..=255 => bytes.take(usize::from(n - 250)).to_vec(),
         _ => format!("key {n}").into_bytes(),
     })

@@ -4,7 +4,7 @@
 use std::io::{BufRead, Write};
 
 use super::tsv::assemble;
-use super::{COLUMN_COUNT_MAX, Encoding, Record, SinkError, Step, not_a_row};
+use super::{COLUMN_COUNT_MAX, Encoding, Record, SinkError, Step, mark, not_a_row};
 use crate::columns::{Choice, Columns, Places};
 
 /// What stands between the bytes of a row.
@@ -193,11 +193,6 @@ impl<R: BufRead> Source<R> {
             Row::Bad(why) => return Err(format!("line 1: {why}")),
             Row::End => return Err("empty; a header with column names is needed".to_owned()),
         }
-        if let Some(first) = fields.first_mut()
-            && first.starts_with(b"\xef\xbb\xbf")
-        {
-            first.drain(..3);
-        }
         let (columns, places) = Columns::from_header(std::mem::take(&mut fields), choice)?;
         Ok(Source { rows, fields, columns, places, encoding })
     }
@@ -253,6 +248,7 @@ impl<'a> Sink<'a> {
         for name in names {
             put(name, &mut sink.line);
         }
+        mark(&mut sink.line);
         sink.end_row()?;
         Ok(sink)
     }

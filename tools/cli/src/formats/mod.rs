@@ -11,7 +11,7 @@ mod pairs;
 mod tests;
 mod tsv;
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Cursor, Read as _, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -161,6 +161,27 @@ impl Format {
     }
 }
 
+/// What some programs write before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Passes a byte order mark over.
+fn unmarked(mut input: Box<dyn BufRead + Send>) -> Result<Box<dyn BufRead + Send>, String> {
+    let mut head = Vec::new();
+    let read = input.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut head);
+    read.map_err(|error| error.to_string())?;
+    if head == BYTE_ORDER_MARK {
+        head.clear();
+    }
+    Ok(Box::new(Cursor::new(head).chain(input)))
+}
+
+/// A text that itself begins with a byte order mark needs one before it, which readers pass over.
+fn mark(text: &mut Vec<u8>) {
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.splice(..0, BYTE_ORDER_MARK.iter().copied());
+    }
+}
+
 /// Opens a source; of a format with a header, the header is read now.
 pub(crate) fn source(
     input: Box<dyn BufRead + Send>,
@@ -169,8 +190,8 @@ pub(crate) fn source(
     let choice = &reading.columns;
     let (encoding, record_max) = (reading.encoding, reading.record_max);
     Ok(match reading.format {
-        Format::Tsv => Box::new(tsv::Reader::new(input, choice, record_max)?),
-        Format::Csv => Box::new(csv::Source::new(input, choice, encoding, record_max)?),
+        Format::Tsv => Box::new(tsv::Reader::new(unmarked(input)?, choice, record_max)?),
+        Format::Csv => Box::new(csv::Source::new(unmarked(input)?, choice, encoding, record_max)?),
         Format::Jsonl => Box::new(jsonl::Reader::new(input, encoding, record_max)),
         Format::Pairs => Box::new(pairs::Reader::new(input, record_max)),
         Format::Parquet | Format::Arrow => return Err("it is not read line by line".to_owned()),

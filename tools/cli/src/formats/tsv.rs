@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use super::lines::{Line, Lines};
-use super::{Record, SinkError, Source, Step, not_a_row};
+use super::{Record, SinkError, Source, Step, mark, not_a_row};
 use crate::columns::{Choice, Columns, Places};
 use crate::escape;
 
@@ -27,9 +27,8 @@ impl<R: BufRead> Reader<R> {
             Line::TooLong => return Err(format!("the header has more than {record_max} bytes")),
             Line::Whole => {}
         }
-        let line_body = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
         let mut header = Vec::new();
-        split(line_body, &mut header).map_err(|why| format!("line 1: {why}"))?;
+        split(&line, &mut header).map_err(|why| format!("line 1: {why}"))?;
         let (columns, places) = Columns::from_header(header, choice)?;
         Ok(Reader { lines, line, fields: Vec::new(), columns, places, record_max })
     }
@@ -108,6 +107,7 @@ impl<'a> Writer<'a> {
             escape::encode(name.as_bytes(), &mut line);
         }
         line.push(b'\n');
+        mark(&mut line);
         output.write_all(&line)?;
         Ok(Writer { output, columns, line })
     }
