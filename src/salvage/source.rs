@@ -102,7 +102,9 @@ impl Source {
         if (1..META_SLOTS as u64).contains(&newest) {
             let is_new = |place: Place| match place {
                 Place::MetaPage(slot) => {
-                    slots.get(usize::from(slot)).is_some_and(|s| s.iter().all(|&b| b == 0))
+                    // One that cannot be read has no bytes.
+                    let slot = slots.get(usize::from(slot)).filter(|s| s.len() == META_SIZE);
+                    slot.is_some_and(|s| s.iter().all(|&b| b == 0))
                 }
                 _ => false,
             };

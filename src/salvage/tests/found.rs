@@ -133,7 +133,12 @@ impl Sample {
                     }
                     _ => false,
                 });
-                assert!(is_named && report.findings.len() == 1, "{done:?}: {report}");
+                let writes = &self.writes;
+                let count = report.log_commit_count;
+                assert!(
+                    is_named && report.findings.len() == 1,
+                    "{done:?}, {write:?} of {writes:?}: {count} commits, {report}"
+                );
             }
             // What an older life of the segment left.
             None => {
