@@ -26,6 +26,7 @@ pub(crate) use backup::{remove_leftover, remove_partial};
 pub use batch::Batch;
 pub use diff::Difference;
 pub use hot::HotBackup;
+#[cfg(feature = "fuzzing")]
 pub(crate) use hot::backup_file_on;
 pub use iter::{Cursor, Iter};
 pub(crate) use open::{partial_name, sync_folder};
