@@ -89,16 +89,23 @@ thread_local! {
     static CHOSEN: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
+/// Whether any thread ever chose a mistake: benchmarks are built with the switches, and ask it on the
+/// path of each lookup.
+#[cfg(feature = "mutants")]
+static ANY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 /// Chooses the mistake that this thread makes from now on.
 #[cfg(feature = "mutants")]
 pub fn set(mutant: Option<Mutant>) {
     CHOSEN.set(mutant);
+    ANY.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Whether this thread is to make the mistake.
 #[cfg(feature = "mutants")]
+#[inline]
 pub(crate) fn mutant(mutant: Mutant) -> bool {
-    CHOSEN.get() == Some(mutant)
+    ANY.load(std::sync::atomic::Ordering::Relaxed) && CHOSEN.get() == Some(mutant)
 }
 
 /// Never: this build makes no mistakes on purpose.
