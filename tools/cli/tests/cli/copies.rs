@@ -122,7 +122,7 @@ fn a_compaction_that_is_interrupted_leaves_the_file_as_it_is_and_nothing_else() 
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while !place.path("a.splitpoint-spill").exists() && child.try_wait().unwrap().is_none() {
+        while !place.path("a.splitpoint-new").exists() && child.try_wait().unwrap().is_none() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         let id = child.id().to_string();
