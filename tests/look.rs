@@ -1,10 +1,6 @@
 //! Looking into files of the operating system: the way of a lookup against lookups, and looks
 //! beside a writer.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test: whatever goes wrong must end it, and files are copied and removed beside the index"
-)]
+#![expect(clippy::unwrap_used, reason = "a test: whatever goes wrong must end it")]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
