@@ -52,7 +52,7 @@ fn damaged() -> (SimulatedDisk, Content) {
     let mut image = disk.snapshot();
     let mut bytes = image.bytes(FROM).unwrap();
     let is_bucket = |page: &usize| bytes.get(page * 4096 + 4) == Some(&4);
-    let page = (4..bytes.len() / 4096).filter(is_bucket).next_back().unwrap();
+    let page = (4..bytes.len() / 4096).rfind(is_bucket).unwrap();
     bytes.iter_mut().skip(page * 4096).take(4096).for_each(|byte| *byte = 0);
     image.set_bytes(FROM, &bytes);
     let disk = SimulatedDisk::from_image(&image, 1);
