@@ -15,8 +15,9 @@ use crate::storage::{OpenMode, StorageFile};
 
 /// Bytes read at once, unless a record is longer.
 const WINDOW_LEN: u64 = 256 << 10;
-/// How many times the length of a segment a search for records may sum, before it is given up.
-const SEARCH_BUDGET: u64 = 16;
+/// How many times the length of a segment a search for records may sum, before it is given up: a
+/// second for the longest segments. Less, and values that look like headers pass for damage.
+const SEARCH_BUDGET: u64 = 256;
 
 static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
 
