@@ -269,5 +269,6 @@ fn a_backup_during_another_to_the_same_name_is_refused() {
     made.unwrap();
     assert!(refused > 0);
     assert!(content(&Options::new().read_only(true).open(&to).unwrap()) == content(&index));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "litter");
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().contains("copy")).count(), 1, "litter");
 }
