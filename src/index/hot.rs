@@ -71,8 +71,10 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be read or written, of the kind `ResourceBusy` if the writer
-    /// was faster each of several times, `Interrupted` if `progress` ended it;
-    /// [`Error::Corruption`] if the file is damaged. Nothing is left behind then.
+    /// was faster each of several times, `Interrupted` if `progress` ended it, `AlreadyExists` if
+    /// `to` exists or `from` bears the name of an unfinished copy to it; [`Error::Corruption`] if
+    /// the file is damaged; [`Error::Locked`] while another copy to `to` is made. Nothing of its own
+    /// is left behind then.
     pub fn backup_file(
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
