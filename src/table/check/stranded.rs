@@ -53,7 +53,7 @@ impl Checker<'_> {
             return;
         }
         let mut pages = Vec::new();
-        self.each_stranded(bitmap, &mut |checker, _, examined| {
+        self.each_stranded(bitmap, |checker, _, examined| {
             pages.extend(examined.ok().filter(|page| checker.is_of(page, sides)));
         });
         // Of two that claim one place, the newer.
@@ -81,7 +81,7 @@ impl Checker<'_> {
             return;
         }
         let mut ends = Vec::new();
-        self.each_stranded(bitmap, &mut |checker, page, examined| match examined {
+        self.each_stranded(bitmap, |checker, page, examined| match examined {
             Ok(found) if checker.is_of(&found, sides) => ends.push(found),
             Ok(_) => {}
             Err(_) if checker.may_be_value(page) => {}
@@ -125,7 +125,7 @@ impl Checker<'_> {
     fn each_stranded(
         &mut self,
         bitmap: &Bitmap,
-        each: &mut dyn FnMut(&mut Self, u64, Result<Stranded, Fault>),
+        mut each: impl FnMut(&mut Self, u64, Result<Stranded, Fault>),
     ) {
         let end = bitmap.used.end().min(self.page_limit);
         let mut buffer = OwnedPage::new(self.page_size());
