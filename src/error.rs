@@ -281,7 +281,7 @@ pub enum Place {
 impl Place {
     /// The pages from `first` to before `end`.
     pub(crate) fn pages(first: u64, end: u64) -> Place {
-        match end - 1 {
+        match end.saturating_sub(1) {
             last if last > first => Place::Pages { first, last },
             _ => Place::Page(first),
         }
@@ -432,5 +432,19 @@ impl Fault {
     pub(crate) fn at(self, file: &Path, place: Place) -> Error {
         let Fault { promise, expected, found } = self;
         Corruption { file: file.to_owned(), place, promise, expected, found }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    /// A record of a hostile page may be empty and begin at 0.
+    #[test]
+    fn the_place_of_no_pages_is_the_first() {
+        assert_eq!(Place::pages(0, 0), Place::Page(0));
+        assert_eq!(Place::pages(7, 7), Place::Page(7));
+        assert_eq!(Place::pages(7, 8), Place::Page(7));
+        assert_eq!(Place::pages(7, 9), Place::Pages { first: 7, last: 8 });
     }
 }

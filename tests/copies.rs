@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: whatever goes wrong must end it")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use splitpoint::simulation::{CallKind, Fault, FaultPlan, SimulatedDisk, Volume};
@@ -224,4 +225,50 @@ fn an_index_under_the_name_of_an_unfinished_copy_stays() {
         assert!(disk.live_bytes("/copy.splitpoint-new").unwrap() == other);
         assert!(disk.live_bytes(TO).is_none());
     }
+}
+
+/// The name that an unfinished copy would have is the source's own: it is not a leftover.
+#[test]
+fn a_source_under_the_name_of_an_unfinished_copy_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("copy.splitpoint-new"), folder.path().join("copy"));
+    let index = Index::open(&from).unwrap();
+    index.insert("key", "value").unwrap();
+    let expect_refused = |error: Error| {
+        assert!(error.to_string().contains("unfinished copy"), "{error}");
+        assert!(matches!(error, Error::Io { .. }) && !to.exists());
+    };
+    expect_refused(index.backup(&to).unwrap_err());
+    index.close().unwrap();
+    let bytes = std::fs::read(&from).unwrap();
+    let go_on = |_, _| ControlFlow::Continue(());
+    expect_refused(Index::backup_file(&from, &to, go_on).unwrap_err());
+    expect_refused(splitpoint::salvage::Salvage::new().run(&from, &to).unwrap_err());
+    assert!(std::fs::read(&from).unwrap() == bytes);
+}
+
+/// Of two backups to one name the second is refused, and the first does not feel it.
+#[test]
+fn a_backup_during_another_to_the_same_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("index"), folder.path().join("copy"));
+    let index = Index::open(&from).unwrap();
+    for n in 0..200 {
+        index.insert(key(n), value(n, 0)).unwrap();
+    }
+    index.checkpoint().unwrap();
+    index.insert("in", "the log").unwrap();
+    let mut refused = 0;
+    let made = Index::backup_file(&from, &to, |_, _| {
+        let second = Index::backup_file(&from, &to, |_, _| ControlFlow::Continue(()));
+        assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+        assert!(matches!(index.backup(&to), Err(Error::Locked { .. })));
+        refused += 1;
+        ControlFlow::Continue(())
+    });
+    made.unwrap();
+    assert!(refused > 0);
+    assert!(content(&Options::new().read_only(true).open(&to).unwrap()) == content(&index));
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().contains("copy")).count(), 1, "litter");
 }

@@ -4,7 +4,7 @@
 //! copied to their places in a new file, under another name until it is whole, durable and checked.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Index, open};
@@ -16,6 +16,52 @@ use crate::storage::{LockKind, OpenMode, Storage, StorageFile};
 
 /// Pages that are copied at once, if they lie one after another.
 const COPY_PAGES: u64 = 256;
+
+/// The name of a copy to `path` that is not whole yet. That of the file that is to be copied it must
+/// not be: that would pass for what an interrupted copy left.
+pub(crate) fn partial_beside(
+    storage: &dyn Storage,
+    source: &dyn StorageFile,
+    path: &Path,
+) -> Result<PathBuf> {
+    let partial = open::partial_name(path)?;
+    let Ok(found) = storage.identity(&partial) else { return Ok(partial) };
+    if found == source.identity().map_err(|e| Error::io("open", &partial, e))? {
+        let words = "the file to be copied bears the name of an unfinished copy to there";
+        let error = std::io::Error::new(ErrorKind::AlreadyExists, words);
+        return Err(Error::io("create", path, error));
+    }
+    Ok(partial)
+}
+
+/// Makes the file of a copy and locks it, so that no other run takes it for a leftover.
+pub(super) fn create_partial(
+    storage: &dyn Storage,
+    partial: &Path,
+) -> Result<Arc<dyn StorageFile>> {
+    let opened = storage.open(partial, OpenMode::CreateNew);
+    let file = opened.map_err(|e| Error::io("create", partial, e))?;
+    let held = hold_partial(storage, &*file, partial);
+    if matches!(held, Err(Error::Io { .. })) {
+        let _ = storage.remove(partial);
+    }
+    held.map(|()| file)
+}
+
+/// Locks the file of a copy. Whoever had the lock before may have removed or renamed it.
+pub(super) fn hold_partial(
+    storage: &dyn Storage,
+    file: &dyn StorageFile,
+    partial: &Path,
+) -> Result<()> {
+    let is_held = file.try_lock(LockKind::Exclusive);
+    if is_held.map_err(|e| Error::io("lock", partial, e))?
+        && open::is_still(storage, file, partial)?
+    {
+        return Ok(());
+    }
+    Err(Error::Locked { path: partial.to_owned() })
+}
 
 /// A copy that was interrupted is made anew: what its crash left is removed, its log with it. Such
 /// a file bears the id that the copy is to have; one that is anything else is nobody's to remove.
@@ -29,11 +75,7 @@ pub(crate) fn remove_leftover(
         Err(e) if e.kind() == ErrorKind::NotFound => return remove_log(storage, partial),
         opened => opened.map_err(|e| Error::io("open", partial, e))?,
     };
-    match file.try_lock(LockKind::Exclusive) {
-        Ok(true) => {}
-        Ok(false) => return Err(Error::Locked { path: partial.to_owned() }),
-        Err(e) => return Err(Error::io("lock", partial, e)),
-    }
+    hold_partial(&**storage, &*file, partial)?;
     let is_ours = pager::read_meta(&*file, partial)
         .is_ok_and(|pages| pages.newest.parameters.file_id == file_id);
     if !is_ours {
@@ -99,9 +141,10 @@ impl Index {
         if storage.identity(path).is_ok() {
             return Err(Error::io("create", path, ErrorKind::AlreadyExists.into()));
         }
-        let partial = open::partial_name(path)?;
+        let partial = partial_beside(&*storage, &*self.shared().file, path)?;
         remove_leftover(&storage, &partial, meta.parameters.file_id)?;
-        let copied = self.copy_to(&partial, &meta, &used);
+        let file = create_partial(&*storage, &partial)?;
+        let copied = self.copy_to(&*file, &partial, &meta, &used);
         if copied.is_err() {
             // What is half made is of no use; what failed is what the caller wants to hear.
             let _ = storage.remove(&partial);
@@ -111,11 +154,14 @@ impl Index {
         open::sync_folder(&*storage, path)
     }
 
-    fn copy_to(&self, partial: &Path, meta: &Meta, used: &PageSet) -> Result<()> {
+    fn copy_to(
+        &self,
+        file: &dyn StorageFile,
+        partial: &Path,
+        meta: &Meta,
+        used: &PageSet,
+    ) -> Result<()> {
         let fail = |action| move |e| Error::io(action, partial, e);
-        let storage = self.inner().storage();
-        let file = storage.open(partial, OpenMode::CreateNew).map_err(fail("create"))?;
-        file.try_lock(LockKind::Exclusive).map_err(fail("lock"))?;
         let page_size = self.shared().parameters.page_size as u64;
         file.set_len(meta.page_count * page_size).map_err(fail("write"))?;
         let mut page = crate::page::meta::first_page(self.shared().parameters.page_size);
@@ -124,7 +170,7 @@ impl Index {
                 .take(usize::try_from(COPY_PAGES).unwrap_or(1))
                 .take_while(|&page| used.contains(page))
                 .count() as u64;
-            self.copy_pages(&*file, partial, page * page_size, count * page_size)?;
+            self.copy_pages(file, partial, page * page_size, count * page_size)?;
             page += count.max(1);
         }
         let mut meta = Meta { clean: true, ..meta.clone() };
@@ -134,7 +180,7 @@ impl Index {
             file.write_all_at(&meta.encode(), offset).map_err(fail("write"))?;
         }
         file.sync_data().map_err(fail("sync"))?;
-        let report = crate::table::check::check(&*file, partial, &meta, &mut |_, _| ())?;
+        let report = crate::table::check::check(file, partial, &meta, &mut |_, _| ())?;
         match report
             .findings
             .into_iter()

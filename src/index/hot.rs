@@ -10,7 +10,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::backup::{remove_leftover, remove_partial};
+use super::backup::{
+    create_partial, hold_partial, partial_beside, remove_leftover, remove_partial,
+};
 use super::batch::Batch;
 use super::writer::start_of;
 use super::{Index, Options, open};
@@ -69,8 +71,10 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be read or written, of the kind `ResourceBusy` if the writer
-    /// was faster each of several times, `Interrupted` if `progress` ended it;
-    /// [`Error::Corruption`] if the file is damaged. Nothing is left behind then.
+    /// was faster each of several times, `Interrupted` if `progress` ended it, `AlreadyExists` if
+    /// `to` exists or `from` bears the name of an unfinished copy to it; [`Error::Corruption`] if
+    /// the file is damaged; [`Error::Locked`] while another copy to `to` is made. Nothing of its own
+    /// is left behind then.
     pub fn backup_file(
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
@@ -91,12 +95,17 @@ pub(crate) fn backup_file_on(
     if storage.identity(to).is_ok() {
         return Err(Error::io("create", to, ErrorKind::AlreadyExists.into()));
     }
-    let partial = open::partial_name(to)?;
+    let partial = partial_beside(&*storage, &*file, to)?;
     let hot = Hot { storage, from: &from, file, partial: &partial };
     // A copy keeps the id.
     remove_leftover(&hot.storage, &partial, hot.file_id())?;
-    let made = hot.run(progress);
-    if made.is_err() {
+    let copy = create_partial(&*hot.storage, &partial)?;
+    // The lock is given back when the copy is closed: it may be another's since.
+    let made = hot.run(&copy, progress).and_then(|made| {
+        hold_partial(&*hot.storage, &*copy, &partial)?;
+        Ok(made)
+    });
+    if made.as_ref().is_err_and(|error| !matches!(error, Error::Locked { .. })) {
         remove_partial(&hot.storage, &partial);
     }
     let made = made?;
@@ -119,14 +128,17 @@ impl Hot<'_> {
         pages.map_or([0; 16], |pages| pages.newest.parameters.file_id)
     }
 
-    fn run(&self, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<HotBackup> {
+    fn run(
+        &self,
+        copy: &Arc<dyn StorageFile>,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<HotBackup> {
         for repeat_count in 0..ATTEMPTS {
-            remove_partial(&self.storage, self.partial);
-            match self.attempt(progress)? {
+            match self.attempt(&**copy, progress)? {
                 Attempt::Overtaken => {}
                 Attempt::Damaged(error) => return Err(error),
                 Attempt::Whole(commits) => {
-                    let record_count = self.add(&commits)?;
+                    let record_count = self.add(copy, &commits)?;
                     let log_commit_count = commits.len() as u64;
                     return Ok(HotBackup { record_count, log_commit_count, repeat_count });
                 }
@@ -139,7 +151,11 @@ impl Hot<'_> {
         Err(Error::io("copy", self.from, busy))
     }
 
-    fn attempt(&self, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Attempt> {
+    fn attempt(
+        &self,
+        copy: &dyn StorageFile,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Attempt> {
         // A meta page may be read while it is written: the next attempt reads it whole.
         let meta = match pager::read_meta(&*self.file, self.from) {
             Ok(pages) => pages.newest,
@@ -155,9 +171,7 @@ impl Hot<'_> {
         if let Some(error) = self.newer_log(&meta)? {
             return Ok(self.verdict(&meta, error));
         }
-        let fail = |e| Error::io("create", self.partial, e);
-        let copy = self.storage.open(self.partial, OpenMode::CreateNew).map_err(fail)?;
-        if !self.copy_pages(&*copy, len, progress)? {
+        if !self.copy_pages(copy, len, progress)? {
             return Ok(Attempt::Overtaken);
         }
         let mut commits = Vec::new();
@@ -185,7 +199,7 @@ impl Hot<'_> {
             written.map_err(|e| Error::io("write", self.partial, e))?;
         }
         copy.sync_data().map_err(|e| Error::io("sync", self.partial, e))?;
-        let report = check(&*copy, self.partial, &newest, &mut |_, _| ())?;
+        let report = check(copy, self.partial, &newest, &mut |_, _| ())?;
         let is_damage = |finding: &Finding| finding.severity == Severity::Damage;
         match report.findings.into_iter().find(is_damage) {
             None => Ok(Attempt::Whole(commits)),
@@ -239,7 +253,9 @@ impl Hot<'_> {
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<bool> {
         let least = (META_SIZE * META_SLOTS) as u64;
-        copy.set_len(len.max(least)).map_err(|e| Error::io("write", self.partial, e))?;
+        // What an attempt before it has left goes first.
+        let emptied = copy.set_len(0).and_then(|()| copy.set_len(len.max(least)));
+        emptied.map_err(|e| Error::io("write", self.partial, e))?;
         let (mut offset, mut bytes) = (0, Vec::new());
         while offset < len {
             let size = CHUNK_SIZE.min(len - offset);
@@ -260,12 +276,13 @@ impl Hot<'_> {
     }
 
     /// Adds the commits of the log to the copy; gives the number of records.
-    fn add(&self, commits: &[Vec<u8>]) -> Result<u64> {
-        let index = Options::new()
-            .create(false)
+    fn add(&self, copy: &Arc<dyn StorageFile>, commits: &[Vec<u8>]) -> Result<u64> {
+        let options = Options::new()
             .durability(super::Durability::Background(std::time::Duration::from_secs(1)))
-            .on(self.storage.clone())
-            .open(self.partial)?;
+            .on(self.storage.clone());
+        let path = self.storage.canonicalize(self.partial);
+        let path = path.map_err(|e| Error::io("open", self.partial, e))?;
+        let index = open::open_held(options, copy.clone(), path)?;
         for commit in commits {
             let (mut batch, mut rest) = (Batch::new(), commit.as_slice());
             while !rest.is_empty() {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-pub(crate) use backup::{remove_leftover, remove_partial};
+pub(crate) use backup::{partial_beside, remove_leftover, remove_partial};
 pub use batch::Batch;
 pub use diff::Difference;
 pub use hot::HotBackup;

@@ -182,7 +182,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn is_still(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> Result<bool> {
+pub(super) fn is_still(storage: &dyn Storage, file: &dyn StorageFile, path: &Path) -> Result<bool> {
     let of_file = file.identity().map_err(|e| Error::io("open", path, e))?;
     match storage.identity(path) {
         Ok(of_name) => Ok(of_name == of_file),

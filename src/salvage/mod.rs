@@ -44,7 +44,7 @@ pub use report::{Loss, SalvageReport};
 
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::hash::hash;
-use crate::index::{Durability, Options, partial_name, remove_leftover, remove_partial};
+use crate::index::{Durability, Options, partial_beside, remove_leftover, remove_partial};
 use crate::inspect::Inspector;
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
@@ -114,7 +114,7 @@ impl Salvage {
         if self.storage.identity(new).is_ok() {
             return Err(Error::io("create", new, ErrorKind::AlreadyExists.into()));
         }
-        let partial = partial_name(new)?;
+        let partial = partial_beside(&*self.storage, &*source.file, new)?;
         remove_leftover(&self.storage, &partial, new_id(&source))?;
         let roster = Roster::read(&source, &mut progress)?;
         let written = self.write(&source, &roster, &partial, &mut progress);

@@ -17,7 +17,8 @@
 //! Nothing is read twice but the long keys of large records in overflow, and of those whose hashes are
 //! equal. Claims are also the budget of every walk (R4): a page is read when it is claimed, so
 //! circles end. Memory is two bits a page, the directories' words, a bit for each grain of the value
-//! area, and buffers of bounded size (R3). Bucket and overflow pages are read and judged by as many
+//! area, and buffers of bounded size (R3); of a damaged file also 56 bytes for each page that proves
+//! itself and that nothing leads to. Bucket and overflow pages are read and judged by as many
 //! threads as there are cores, and what they saw is added up in one.
 //!
 //! A *quick* check leaves 3 to 5 out but for claims; a *census* counts along what the bytes are
@@ -50,6 +51,7 @@ use crate::storage::StorageFile;
 pub use report::{CheckReport, Finding, Severity};
 
 use census::Census;
+use trees::is_in;
 use values::ValueArea;
 
 /// How much a check does.
@@ -294,7 +296,7 @@ impl<'c> Checker<'c> {
 
     /// I4: every page is reachable once (it was claimed once) or free, and the bitmap says so.
     fn check_use(&mut self, bitmap: &Bitmap) {
-        let is_known = |page: u64| !bitmap.unknown.iter().any(|range| range.contains(&page));
+        let is_known = |page: u64| !is_in(&bitmap.unknown, page);
         let word = |set: &PageSet, i: usize| set.words().get(i).copied().unwrap_or_default();
         let len = bitmap.used.words().len().max(self.claimed.words().len());
         for i in 0..len {
@@ -357,7 +359,7 @@ impl<'c> Checker<'c> {
 
     fn finish_census(&mut self, file_len: u64, bitmap: &Bitmap) {
         let Some(census) = &mut self.census else { return };
-        let is_known = |page: u64| !bitmap.unknown.iter().any(|range| range.contains(&page));
+        let is_known = |page: u64| !is_in(&bitmap.unknown, page);
         let is_free = |page: &u64| !bitmap.used.contains(*page) && !self.claimed.contains(*page);
         let free = (0..self.page_limit).filter(is_free).filter(|page| is_known(*page)).count();
         let meta_pages = self.first_page.min(self.page_limit);

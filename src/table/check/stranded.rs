@@ -52,10 +52,10 @@ impl Checker<'_> {
         if !sides.iter().any(|side| side.buckets.has_lost() || side.runs.has_lost()) {
             return;
         }
-        let stranded = self.stranded(bitmap).into_iter();
-        let mut pages: Vec<Stranded> =
-            stranded.filter_map(|page| self.examine(page).ok()).collect();
-        pages.retain(|page| self.is_of(page, sides));
+        let mut pages = Vec::new();
+        self.each_stranded(bitmap, |checker, _, examined| {
+            pages.extend(examined.ok().filter(|page| checker.is_of(page, sides)));
+        });
         // Of two that claim one place, the newer.
         pages.sort_by_key(|page| std::cmp::Reverse((page.generation, page.page)));
         let buckets = pages.iter().copied().filter(|page| page.is(Kind::Bucket));
@@ -81,17 +81,15 @@ impl Checker<'_> {
             return;
         }
         let mut ends = Vec::new();
-        for page in self.stranded(bitmap) {
-            match self.examine(page) {
-                Ok(found) if self.is_of(&found, sides) => ends.push(found),
-                Ok(_) => {}
-                Err(_) if self.may_be_value(page) => {}
-                Err(fault) => {
-                    self.find(Place::Page(page), fault);
-                    self.claimed.insert(page);
-                }
+        self.each_stranded(bitmap, |checker, page, examined| match examined {
+            Ok(found) if checker.is_of(&found, sides) => ends.push(found),
+            Ok(_) => {}
+            Err(_) if checker.may_be_value(page) => {}
+            Err(fault) => {
+                checker.find(Place::Page(page), fault);
+                checker.claimed.insert(page);
             }
-        }
+        });
         for side in sides.iter() {
             let is_end = |page: &&Stranded| {
                 page.bucket_count == side.layout.bucket_count
@@ -123,16 +121,25 @@ impl Checker<'_> {
         }
     }
 
-    /// Pages that the bitmap calls used and that no pointer has led to.
-    fn stranded(&self, bitmap: &Bitmap) -> Vec<u64> {
+    /// Examines the pages that the bitmap calls used and that no pointer has led to.
+    fn each_stranded(
+        &mut self,
+        bitmap: &Bitmap,
+        mut each: impl FnMut(&mut Self, u64, Result<Stranded, Fault>),
+    ) {
         let end = bitmap.used.end().min(self.page_limit);
-        let is_stranded = |page: &u64| bitmap.used.contains(*page) && !self.claimed.contains(*page);
-        (self.first_page..end).filter(is_stranded).collect()
+        let mut buffer = OwnedPage::new(self.page_size());
+        for page in self.first_page..end {
+            if bitmap.used.contains(page) && !self.claimed.contains(page) {
+                let examined = self.examine(page, &mut buffer);
+                each(self, page, examined);
+                self.advance(1);
+            }
+        }
     }
 
     /// What a page says of itself, if that proves it to be a page of this checkpoint.
-    fn examine(&mut self, number: u64) -> Result<Stranded, Fault> {
-        let mut page = OwnedPage::new(self.page_size());
+    fn examine(&mut self, number: u64, page: &mut OwnedPage) -> Result<Stranded, Fault> {
         self.read(self.offset_of(number), page.bytes_mut())?;
         let bytes = page.bytes();
         let field = |index: usize| get_u64(bytes, 8 * index);

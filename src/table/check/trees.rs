@@ -13,18 +13,37 @@ use crate::pager::{Node, Nodes, PageSet, Tree, Which, bucket_count_max};
 /// An entry whose pointer was wrong: not empty, and of no use. No page has this pointer.
 const LOST: u64 = u64::MAX;
 
+/// Puts ranges in order, those that touch into one: a damaged file may have one for every leaf.
+pub(super) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, range| {
+        let touches = next.start <= range.end;
+        if touches {
+            range.end = range.end.max(next.end);
+        }
+        touches
+    });
+    ranges
+}
+
+/// Whether one of the ranges, which are [`merged`], has it.
+pub(super) fn is_in(ranges: &[Range<u64>], at: u64) -> bool {
+    let first = ranges.partition_point(|range| range.end <= at);
+    ranges.get(first).is_some_and(|range| range.contains(&at))
+}
+
 /// An array of words as far as it could be read: only the leaves that the file has (R3).
 pub(super) struct Words {
     width: u64,
     leaves: BTreeMap<u64, (u64, Vec<u64>)>,
-    /// Words of which nothing is known.
+    /// Words of which nothing is known, in order and apart.
     pub(super) unknown: Vec<Range<u64>>,
 }
 
 impl Words {
     /// The word; `None` if it could not be read.
     pub(super) fn get(&self, index: u64) -> Option<u64> {
-        if self.unknown.iter().any(|range| range.contains(&index)) {
+        if is_in(&self.unknown, index) {
             return None;
         }
         let at = usize::try_from(index % self.width).unwrap_or_default();
@@ -176,7 +195,9 @@ impl Checker<'_> {
             // The reader never fails: it notes what it finds and goes on.
             let _ = tree.load(root, &mut reader, &mut |_, _| Ok(()));
         }
-        reader.words
+        let mut words = reader.words;
+        words.unknown = merged(words.unknown);
+        words
     }
 
     /// Loads the bitmap of used pages.

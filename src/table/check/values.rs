@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::Checker;
 use super::pages::CHUNK_SIZE;
+use super::trees::is_in;
 use crate::checksum::crc32;
 use crate::error::{Fault, Place, Promise};
 use crate::hash::hash;
@@ -26,7 +27,7 @@ const GROUP_PAGES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct ValueArea {
     live: LiveCounts,
-    /// Pages of which the counts could not be read.
+    /// Pages of which the counts could not be read, in order and apart.
     unknown: Vec<Range<u64>>,
     /// Those of them that a record has shown to be value pages.
     adopted: PageSet,
@@ -117,7 +118,7 @@ impl Checker<'_> {
 
     /// Whether the page is one of which the value map could not be read.
     pub(super) fn may_be_value(&self, page: u64) -> bool {
-        self.values.unknown.iter().any(|range| range.contains(&page))
+        is_in(&self.values.unknown, page)
     }
 
     /// Takes a record's word for it that a page is a value page, where the value map has none.

@@ -10,6 +10,7 @@ mod sound;
 
 use std::path::Path;
 
+use super::trees::{is_in, merged};
 use super::{CheckReport, check};
 use crate::pager::read_meta;
 use crate::table::tests_support::{Built, file_of};
@@ -28,4 +29,15 @@ pub(super) fn assert_sound(built: &Built) -> CheckReport {
     assert!(report.findings.is_empty(), "{report}");
     assert!(report.is_sound() && report.is_complete);
     report
+}
+
+#[test]
+fn unknown_stretches_that_touch_are_one() {
+    let apart = merged(vec![60..70, 0..10, 20..30, 10..20, 65..80, 90..u64::MAX]);
+    assert_eq!(apart, [0..30, 60..80, 90..u64::MAX]);
+    for (at, expected) in [(0, true), (29, true), (30, false), (59, false), (79, true), (80, false)]
+    {
+        assert_eq!(is_in(&apart, at), expected, "{at}");
+    }
+    assert!(!is_in(&[], 0));
 }
