@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failure::Failure;
 
@@ -29,15 +29,20 @@ pub(crate) fn watch_over(unfinished: Vec<PathBuf>) -> Result<(), Failure> {
     *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = unfinished;
     ctrlc::set_handler(|| {
         // Held to the end: who would let go of them waits, and they are still this process's.
-        let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-        for path in unfinished.iter() {
-            // One that is not there has got its name, or was never made.
-            let _ = std::fs::remove_file(path);
-        }
+        let _held = remove_unfinished();
         let _ = writeln!(std::io::stderr(), "splitpoint: interrupted");
         std::process::exit(4);
     })
     .map_err(|error| Failure::Work(format!("cannot watch for Ctrl-C: {error}")))
+}
+
+fn remove_unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in unfinished.iter() {
+        // One that is not there has got its name, or was never made.
+        let _ = std::fs::remove_file(path);
+    }
+    unfinished
 }
 
 /// From now on Ctrl-C removes nothing: files of these names may be another process's soon.
@@ -48,4 +53,23 @@ pub(crate) fn let_go() {
 /// Whether it was pressed.
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_let_go_is_not_removed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let hold = || *UNFINISHED.lock().unwrap() = vec![file.path().to_owned()];
+        hold();
+        let_go();
+        drop(remove_unfinished());
+        assert!(file.path().exists());
+        hold();
+        drop(remove_unfinished());
+        assert!(!file.path().exists());
+        let_go();
+    }
 }
