@@ -12,7 +12,7 @@ use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{
     Array, ArrayRef, PrimitiveArray, downcast_integer_array, downcast_temporal_array,
 };
-use arrow_buffer::{Buffer, NullBuffer};
+use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_schema::DataType;
 
 use super::is_number;
@@ -234,7 +234,7 @@ impl Cells {
 fn key(keys: &ArrayRef, row: usize) -> Option<usize> {
     let keys = keys.as_ref();
     downcast_integer_array!(
-        keys => usize::try_from(keys.value(row)).ok(),
+        keys => keys.value(row).to_usize(),
         _ => None
     )
 }

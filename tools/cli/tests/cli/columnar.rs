@@ -310,6 +310,32 @@ mod with_the_feature {
         place.run(&["export", "a", "x.parquet"]).fails(4, "can be loaded, not written");
     }
 
+    /// Null by its key, null in the dictionary, and numbers as text and as bytes.
+    #[test]
+    fn a_dictionary_has_nulls_in_two_places() {
+        let place = Place::new();
+        let keys = Int8Array::from(vec![Some(0), None, Some(1), Some(2)]);
+        let words = array(StringArray::from(vec![Some("a"), None, Some("c")]));
+        let numbers = array(Int32Array::from(vec![Some(-1), None, Some(7)]));
+        let batch = RecordBatch::try_from_iter([
+            ("id", array(StringArray::from(vec!["0", "1", "2", "3"]))),
+            ("word", array(DictionaryArray::new(keys.clone(), words))),
+            ("number", array(DictionaryArray::new(keys, numbers))),
+        ]);
+        place.write("t.arrow", arrow_file(&[batch.unwrap()], None));
+        place.ok(&["load", "a", "t.arrow", "--null", "-"]);
+        let rows = ["a\t-1", "-\t-", "-\t-", "c\t7"];
+        let rows = rows.iter().enumerate();
+        let expected = rows.map(|(n, row)| (n.to_string().into_bytes(), row.as_bytes().to_vec()));
+        assert_eq!(place.content("a"), expected.collect::<Content>());
+        let raw = ["load", "b", "t.arrow", "--value", "number", "--numbers", "raw", "--skip-bad"];
+        place.run(&raw);
+        let expected = [(0, -1_i32), (3, 7)];
+        let expected =
+            expected.map(|(n, number)| (n.to_string().into_bytes(), number.to_le_bytes().to_vec()));
+        assert_eq!(place.content("b"), Content::from(expected));
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_named_pipe_is_read_and_not_standard_input() {
