@@ -230,8 +230,9 @@ Example: what has changed since Monday
   splitpoint diff users-monday.sp users.sp --json | jq -r 'select(.difference == \"added\").key'
 
 Lines are + KEY for one that only the second file has, - KEY for one that only the first has, ~ KEY
-for one with another value, and then the counts. Copies (`backup`, `cp`) are read side by side, once;
-of files that were made apart every key is looked up. The exit code is 0 if they are equal, 1 if not.";
+for one with another value, and then the counts. Copies (`backup`, `cp`) are read side by side,
+once; of files that were made apart every key is looked up. The exit code is 0 if they are equal,
+1 if not.";
 
 /// For `corrupt`.
 pub(crate) const CORRUPT: &str = "\
@@ -239,10 +240,10 @@ Example: turn a bit in a copy, and look for it
   splitpoint corrupt users.sp --kind bitflip --seed 7 --yes
   splitpoint check users.sp.bitflip-7
 
-Kinds: bitflip turns a bit; zero makes a page zeros; stale gives a page older contents; swap puts two
-pages in each other's place; truncate cuts the end off; torn-log spoils a sector of the log, of a file
-that was not closed. The file itself is never written to, and the copy must not exist. Damage may hit
-a page that is free: then there is nothing to be found.";
+Kinds: bitflip turns a bit; zero makes a page zeros; stale gives a page older contents; swap puts
+two pages in each other's place; truncate cuts the end off; torn-log spoils a sector of the log, of
+a file that was not closed. The file itself is never written to, and the copy must not exist. Damage
+may hit a page that is free: then there is nothing to be found.";
 
 /// For `completions`.
 pub(crate) const COMPLETIONS: &str = "\
@@ -298,16 +299,17 @@ parquet, arrow
        numbers as the bytes of their elements. A null is no record, unless it is in a value column
        and --null TEXT says what stands for it.
 
-Columns. Without --key the first column is the key; --value COLUMN,COLUMN,… chooses the others and
-their order, without it all are taken. Of these, a single one is the value as it is. Several make one value: each escaped as in tsv (\t \n \r \\ only), with a tab between them;
-so `get` prints such a value as the rest of its line in tsv. None at all is an empty value. The
-names are kept in the index's metadata as
+Columns. Without --key the first column is the key; --value COLUMN,COLUMN,… chooses the others
+and their order, without it all are taken. Of these, a single one is the value as it is. Several
+make one value: each escaped as in tsv (\t \n \r \\ only), with a tab between them; so `get`
+prints such a value as the rest of its line in tsv. None at all is an empty value. The names are
+kept in the index's metadata as
   {"columns":{"key":"name","values":["version","depends"]}}
 and `export` to tsv or csv gives the columns back, the key's first. A value that is not such a row
 (one that was put by hand, say) is an error there; jsonl and pairs take values as they stand. An
-index without such metadata is exported with the columns `key` and `value`. With --numbers raw several
-columns stand one behind another, without tabs, and each must have a fixed size: the value can be cast
-to a struct. To export that is one column, named a+b.
+index without such metadata is exported with the columns `key` and `value`. With --numbers raw
+several columns stand one behind another, without tabs, and each must have a fixed size: the value
+can be cast to a struct. To export that is one column, named a+b.
 
 Names. The format is told from the file's name: .tsv .tab, .csv, .jsonl .ndjson, .pairs,
 .parquet .pq, .arrow .arrows .feather."#;

@@ -12,7 +12,7 @@ use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{
     Array, ArrayRef, PrimitiveArray, downcast_integer_array, downcast_temporal_array,
 };
-use arrow_buffer::{Buffer, NullBuffer};
+use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_schema::DataType;
 
 use super::is_number;
@@ -81,6 +81,9 @@ enum Form {
     List(Raw),
     /// The text of numbers.
     Text,
+    /// That of the cell that a key names. It is looked up when a row is written: all rows at once
+    /// would take many times the batch's memory if a long value stands in many of them.
+    Dictionary { keys: ArrayRef, values: Box<Cells> },
 }
 
 /// The bytes of numbers.
@@ -127,24 +130,25 @@ impl Raw {
 impl Cells {
     pub(super) fn of(array: &ArrayRef, numbers: Numbers) -> Result<Cells, String> {
         width(array.data_type(), numbers)?;
-        let array = match array.as_any_dictionary_opt() {
-            Some(dictionary) => {
-                let taken = arrow_select::take::take(dictionary.values(), dictionary.keys(), None);
-                taken.map_err(|error| format!("is damaged: {error}"))?
-            }
-            None => ArrayRef::clone(array),
-        };
         let form = match array.data_type() {
+            DataType::Dictionary(..) => {
+                let dictionary = array.as_any_dictionary();
+                let keys = dictionary.keys().slice(0, array.len());
+                Form::Dictionary {
+                    keys,
+                    values: Box::new(Cells::of(dictionary.values(), numbers)?),
+                }
+            }
             DataType::List(_) => Form::List(Raw::of(array.as_list::<i32>().values())?),
             DataType::LargeList(_) => Form::List(Raw::of(array.as_list::<i64>().values())?),
             DataType::FixedSizeList(..) => {
                 Form::List(Raw::of(array.as_fixed_size_list().values())?)
             }
-            of if is_number(of) && numbers == Numbers::Raw => Form::Raw(Raw::of(&array)?),
+            of if is_number(of) && numbers == Numbers::Raw => Form::Raw(Raw::of(array)?),
             of if is_number(of) => Form::Text,
             _ => Form::Bytes,
         };
-        Ok(Cells { nulls: array.logical_nulls(), form, array })
+        Ok(Cells { nulls: array.logical_nulls(), form, array: ArrayRef::clone(array) })
     }
 
     /// Appends a cell; `false` if it is null.
@@ -157,6 +161,10 @@ impl Cells {
             Form::Raw(raw) => raw.write(row..row + 1, to)?,
             Form::List(raw) => raw.write(self.range(row)?, to)?,
             Form::Text => self.text(row, to)?,
+            Form::Dictionary { keys, values } => {
+                let key = key(keys, row).filter(|key| *key < values.array.len());
+                return values.write(key.ok_or("a key that its dictionary has not")?, to);
+            }
         }
         Ok(true)
     }
@@ -220,6 +228,15 @@ impl Cells {
         }
         Ok(())
     }
+}
+
+/// The key of a row, as a place in the dictionary.
+fn key(keys: &ArrayRef, row: usize) -> Option<usize> {
+    let keys = keys.as_ref();
+    downcast_integer_array!(
+        keys => keys.value(row).to_usize(),
+        _ => None
+    )
 }
 
 fn put(to: &mut Vec<u8>, what: impl std::fmt::Display) {

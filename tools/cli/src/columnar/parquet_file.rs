@@ -9,12 +9,18 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Type;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::Batches;
 
 /// Bytes of a batch, about, and rows at most.
 const BATCH_LEN: u64 = 4 << 20;
 const BATCH_ROWS_MAX: u64 = 8192;
+/// What a text is taken for if the footer does not say how long they are when decoded: a few bytes
+/// of a page may stand for a long one, so the page's length says nothing. It makes batches of 64
+/// rows, which costs little for short texts, and keeps long ones within the limit.
+const UNKNOWN_LEN: u64 = 64 << 10;
 
 /// A file whose footer has been read.
 pub(super) struct File {
@@ -41,22 +47,43 @@ impl File {
         chosen.sort_unstable();
         let File { builder, len, read } = self;
         let mask = ProjectionMask::roots(builder.parquet_schema(), chosen);
-        let (mut bytes, mut rows) = (0_u64, 0_u64);
+        let (mut mean, mut rows) = (1_u64, 0_u64);
         for group in builder.metadata().row_groups() {
-            rows = rows.saturating_add(u64::try_from(group.num_rows()).unwrap_or(0));
+            let in_group = u64::try_from(group.num_rows()).unwrap_or(0);
+            rows = rows.saturating_add(in_group);
             let used = group.columns().iter().enumerate();
-            for (_, column) in used.filter(|(leaf, _)| mask.leaf_included(*leaf)) {
-                let column = u64::try_from(column.uncompressed_size()).unwrap_or(0);
-                bytes = bytes.saturating_add(column);
-            }
+            let used = used.filter(|(leaf, _)| mask.leaf_included(*leaf));
+            let bytes = used.map(|(_, column)| decoded_len(column, in_group));
+            let bytes = bytes.fold(0, u64::saturating_add);
+            // A batch is of the rows of one group, about: each group counts for itself.
+            mean = mean.max(bytes / in_group.max(1) + 1);
         }
-        let mean = bytes / rows.max(1) + 1;
         let batch_rows = (BATCH_LEN.min(batch_max) / mean).clamp(1, BATCH_ROWS_MAX);
         let batch_rows = usize::try_from(batch_rows).unwrap_or(1);
         let reader = builder.with_projection(mask).with_batch_size(batch_rows).build();
         let reader = reader.map_err(|error| format!("damaged: {error}"))?;
         Ok(Reader { reader, len, rows, done: 0, read })
     }
+}
+
+/// The bytes that a column of a row group takes in batches, as far as the footer tells.
+fn decoded_len(column: &ColumnChunkMetaData, rows: u64) -> u64 {
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    let count = number(column.num_values());
+    let decoded = match column.column_type() {
+        Type::BYTE_ARRAY => match column.unencoded_byte_array_data_bytes() {
+            Some(len) => number(len).saturating_add(count.saturating_mul(4)),
+            None => rows.saturating_mul(UNKNOWN_LEN),
+        },
+        Type::FIXED_LEN_BYTE_ARRAY => {
+            count.saturating_mul(number(column.column_descr().type_length().into()))
+        }
+        Type::BOOLEAN => count,
+        Type::INT32 | Type::FLOAT => count.saturating_mul(4),
+        Type::INT64 | Type::DOUBLE => count.saturating_mul(8),
+        Type::INT96 => count.saturating_mul(12),
+    };
+    decoded.max(number(column.uncompressed_size()))
 }
 
 /// The batches of a file.

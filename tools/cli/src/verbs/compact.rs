@@ -44,7 +44,10 @@ impl Args {
         if let Some(fill) = self.fill {
             loader = loader.fill_percent(fill).opening(path)?;
         }
-        let index = loader.finish().working(path)?;
+        let finished = loader.finish();
+        // The lock goes with the index: a later file of that name is another process's.
+        interrupt::let_go();
+        let index = finished.working(path)?;
         let (count, after) = (index.len(), index.stats().working(path)?.file_len);
         index.close().working(path)?;
         let mut output = Output::new();

@@ -144,13 +144,19 @@ impl InputArgs {
             record_max: self.record_max(),
             batch_max,
         };
-        let (Some(mut file), Some(len)) = (file, len) else {
-            return match format {
-                Format::Parquet => Err("parquet is read from a file, not from a pipe: its footer \
-                                        comes first"
-                    .to_owned()),
-                _ => columnar::arrow(counting(Box::new(io::stdin()), read), None, &reading),
-            };
+        let (mut file, len) = match (file, len) {
+            (Some(file), Some(len)) => (file, len),
+            _ if format == Format::Parquet => {
+                return Err("parquet is read from a file, not from a pipe: its footer comes first"
+                    .to_owned());
+            }
+            // A named pipe has no length, and is read as standard input is.
+            (Some(pipe), None) => {
+                return columnar::arrow(counting(Box::new(pipe), read), None, &reading);
+            }
+            (None, _) => {
+                return columnar::arrow(counting(Box::new(io::stdin()), read), None, &reading);
+            }
         };
         if format == Format::Parquet {
             return columnar::parquet(file, &reading, Arc::clone(read));

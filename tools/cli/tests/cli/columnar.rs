@@ -310,6 +310,106 @@ mod with_the_feature {
         place.run(&["export", "a", "x.parquet"]).fails(4, "can be loaded, not written");
     }
 
+    /// Null by its key, null in the dictionary, and numbers as text and as bytes.
+    #[test]
+    fn a_dictionary_has_nulls_in_two_places() {
+        let place = Place::new();
+        let keys = Int8Array::from(vec![Some(0), None, Some(1), Some(2)]);
+        let words = array(StringArray::from(vec![Some("a"), None, Some("c")]));
+        let numbers = array(Int32Array::from(vec![Some(-1), None, Some(7)]));
+        let batch = RecordBatch::try_from_iter([
+            ("id", array(StringArray::from(vec!["0", "1", "2", "3"]))),
+            ("word", array(DictionaryArray::new(keys.clone(), words))),
+            ("number", array(DictionaryArray::new(keys, numbers))),
+        ]);
+        place.write("t.arrow", arrow_file(&[batch.unwrap()], None));
+        place.ok(&["load", "a", "t.arrow", "--null", "-"]);
+        let rows = ["a\t-1", "-\t-", "-\t-", "c\t7"];
+        let rows = rows.iter().enumerate();
+        let expected = rows.map(|(n, row)| (n.to_string().into_bytes(), row.as_bytes().to_vec()));
+        assert_eq!(place.content("a"), expected.collect::<Content>());
+        let raw = ["load", "b", "t.arrow", "--value", "number", "--numbers", "raw", "--skip-bad"];
+        place.run(&raw);
+        let expected = [(0, -1_i32), (3, 7)];
+        let expected =
+            expected.map(|(n, number)| (n.to_string().into_bytes(), number.to_le_bytes().to_vec()));
+        assert_eq!(place.content("b"), Content::from(expected));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_read_and_not_standard_input() {
+        let place = Place::new();
+        let pipe = place.path("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let stream = arrow_stream(&batches(users));
+        // Opening waits for a reader, which is there as soon as the tool opens it.
+        let feeder = std::thread::spawn(move || drop(std::fs::write(pipe, stream)));
+        let columns = ["--format", "arrow", "--key", "name", "--value", "age"];
+        place.ok(&[&["load", "a", "pipe"][..], &columns].concat());
+        feeder.join().unwrap();
+        assert_eq!(place.ok(&["count", "a"]), format!("{ROWS}\n").into_bytes());
+    }
+
+    /// Runs with so little address space that a batch whose texts are written out does not fit. The
+    /// row without a key ends the load long before all of them are in the index.
+    #[cfg(target_os = "linux")]
+    fn stays_small(place: &Place, name: &str) {
+        let tool = env!("CARGO_BIN_EXE_splitpoint");
+        let index = format!("{name}.sp");
+        let script = "ulimit -v 1048576; exec \"$0\" \"$@\"";
+        let mut command = std::process::Command::new("sh");
+        command.current_dir(place.path("")).args(["-c", script, tool, "load", &index, name]);
+        let ran = command.args(["--bulk", "--memory", "64"]).output().unwrap();
+        crate::support::Ran::from(ran).fails(4, "row 11: the key, column \"id\", is null");
+    }
+
+    /// Rows that share one long text; the eleventh has no key.
+    #[cfg(target_os = "linux")]
+    fn one_long_text(rows: usize, len: usize) -> RecordBatch {
+        let ids = (0..rows).map(|n| (n != 10).then_some(n as u64)).collect::<UInt64Array>();
+        let text = array(StringArray::from(vec!["x".repeat(len)]));
+        let texts = DictionaryArray::new(Int8Array::from(vec![0; rows]), text);
+        RecordBatch::try_from_iter([("id", array(ids)), ("text", array(texts))]).unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_dictionary_in_arrow_is_not_written_out() {
+        let place = Place::new();
+        place.write("t.arrow", arrow_file(&[one_long_text(150_000, 10_000)], None));
+        stays_small(&place, "t.arrow");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_dictionary_in_parquet_makes_small_batches_with_and_without_statistics() {
+        use parquet::arrow::arrow_writer::ArrowWriterOptions;
+        use parquet::file::properties::EnabledStatistics;
+
+        let place = Place::new();
+        let batch = one_long_text(9_000, 200_000);
+        for (name, statistics) in [
+            ("with.parquet", EnabledStatistics::Page),
+            ("without.parquet", EnabledStatistics::None),
+        ] {
+            let properties = WriterProperties::builder().set_statistics_enabled(statistics).build();
+            // Without the schema of Arrow it is a column of text to the reader.
+            let options = ArrowWriterOptions::new().with_properties(properties);
+            let options = options.with_skip_arrow_metadata(true);
+            let mut bytes = Vec::new();
+            let mut writer =
+                ArrowWriter::try_new_with_options(&mut bytes, batch.schema(), options).unwrap();
+            writer.write(&batch).unwrap();
+            let metadata = writer.close().unwrap();
+            let size = metadata.row_group(0).column(1).unencoded_byte_array_data_bytes();
+            assert_eq!(size.is_some(), name == "with.parquet");
+            assert!(bytes.len() < 1 << 20);
+            place.write(name, &bytes);
+            stays_small(&place, name);
+        }
+    }
+
     /// Cut off anywhere, or with bytes changed: an error or a table, never a panic, and of an error
     /// the old file sees nothing.
     #[test]

@@ -62,3 +62,19 @@ fn every_verb_and_exit_code_is_in_the_manual() {
         assert!(MANUAL.contains(&format!("\n| {code} | ")));
     }
 }
+
+/// clap fits what it writes to the terminal; what is written out by hand must fit by itself.
+#[test]
+fn no_line_of_the_help_is_longer_than_a_hundred_columns() {
+    let place = Place::new();
+    let help = String::from_utf8(place.ok(&["--help"])).unwrap();
+    let (_, rest) = help.split_once("Commands:\n").unwrap();
+    let (verbs, _) = rest.split_once("\n\n").unwrap();
+    for verb in verbs.lines().filter_map(|line| line.split_whitespace().next()) {
+        let args = ["help", verb];
+        let args = if verb == "help" { &args[..1] } else { &args[..] };
+        for line in String::from_utf8(place.ok(args)).unwrap().lines() {
+            assert!(line.chars().count() <= 100, "{verb}: {line}");
+        }
+    }
+}
