@@ -125,11 +125,16 @@ pub(super) fn corrupt_on(
     if storage.identity(copy).is_ok() {
         return Err(Error::io("create", copy, ErrorKind::AlreadyExists.into()));
     }
+    // What bears that name now is not this run's to remove.
+    let partial = crate::index::partial_beside(&*storage, &*source.file, copy)?;
+    if storage.identity(&partial).is_ok() {
+        return Err(Error::io("create", &partial, ErrorKind::AlreadyExists.into()));
+    }
     let mut damager = Damager { source, copy, kind, random: Random(seed ^ 0x005e_ed0f_da4a_6e00) };
     let planned = damager.plan()?;
     let result = damager.make(&planned);
     if result.is_err() {
-        let _ = storage.remove(&crate::index::partial_name(copy)?);
+        let _ = storage.remove(&partial);
     }
     result
 }

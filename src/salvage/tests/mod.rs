@@ -461,3 +461,15 @@ fn no_bytes_make_it_panic_or_run_on() {
         sample.clear();
     }
 }
+
+/// A file that was left under the name of an unfinished copy was removed when it was to be copied to
+/// the name without that ending.
+#[test]
+fn a_file_that_is_named_like_an_unfinished_copy_is_no_leftover() {
+    let sample = sample(true);
+    let (from, to) = (Path::new("/file.splitpoint-new"), Path::new("/file"));
+    sample.storage.rename(to, from).unwrap();
+    let refused = corrupt_on(sample.storage.clone(), from, to, CorruptKind::Zero, 1).unwrap_err();
+    assert!(refused.to_string().contains("unfinished copy"), "{refused}");
+    assert!(sample.storage.identity(from).is_ok());
+}
