@@ -20,6 +20,9 @@ use crate::page::pointer::Pointer;
 use crate::page::{Kind, OwnedPage, get_u32, get_u64, page_checksum, word};
 use crate::pager::Which;
 
+/// Pages after which progress is told.
+const PAGES_AT_ONCE: u64 = 1024;
+
 /// A page that proves itself.
 #[derive(Debug, Clone, Copy)]
 struct Stranded {
@@ -129,13 +132,18 @@ impl Checker<'_> {
     ) {
         let end = bitmap.used.end().min(self.page_limit);
         let mut buffer = OwnedPage::new(self.page_size());
+        let mut seen = 0;
         for page in self.first_page..end {
             if bitmap.used.contains(page) && !self.claimed.contains(page) {
                 let examined = self.examine(page, &mut buffer);
                 each(self, page, examined);
-                self.advance(1);
+                seen += 1;
+                if seen % PAGES_AT_ONCE == 0 {
+                    self.advance(PAGES_AT_ONCE);
+                }
             }
         }
+        self.advance(seen % PAGES_AT_ONCE);
     }
 
     /// What a page says of itself, if that proves it to be a page of this checkpoint.
