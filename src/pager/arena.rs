@@ -5,16 +5,20 @@
 //! no reader can see them any more.
 //!
 //! # Proof
-//! 1. A block is allocated zeroed, aligned to the page size, and freed only with the arena.
+//! 1. A block is an anonymous mapping, so zeroed, with a start aligned to the page size within it, and
+//!    unmapped only with the arena. The system gives its memory when it is first written: a block is
+//!    as large as all before it, and whoever needs its first frame does not wait for the last one.
 //! 2. [`Arena::view`] borrows the arena, so a view lives no longer than the block. That the frame
 //!    is not recycled meanwhile is the pin's promise (see `epoch`).
 //! 3. [`Frames`] is the only maker of [`Frame`]s, there is one of it, and it lends one at a time.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]
 
-use std::alloc::{Layout as Memory, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout as Memory, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use memmap2::{MmapMut, MmapRaw};
 
 use crate::page::{Frame, View};
 
@@ -22,10 +26,13 @@ use crate::page::{Frame, View};
 const FIRST_BLOCK: usize = 16;
 const BLOCK_COUNT: usize = 27;
 
+/// Blocks from here on are asked for in huge pages: fewer faults, and fewer translations for readers.
+const HUGE: usize = 2 << 20;
+
 #[derive(Debug)]
 struct Block {
     start: NonNull<u8>,
-    memory: Memory,
+    _memory: MmapRaw,
 }
 
 // SAFETY: a block is plain memory; access to it follows the proof above.
@@ -33,10 +40,24 @@ unsafe impl Send for Block {}
 // SAFETY: as above.
 unsafe impl Sync for Block {}
 
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and rule 2: no view is left.
-        unsafe { dealloc(self.start.as_ptr(), self.memory) };
+impl Block {
+    fn new(size: usize, page_size: usize) -> Block {
+        let align = if size > HUGE { HUGE } else { page_size };
+        let shape = Memory::from_size_align(size, page_size).expect("a block's layout");
+        let memory = MmapMut::map_anon(size + align).unwrap_or_else(|_| handle_alloc_error(shape));
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if align == HUGE {
+            // Advice: a system without huge pages does without.
+            let _ = memory.advise(memmap2::Advice::HugePage);
+        }
+        let memory = MmapRaw::from(memory);
+        let first = memory.as_mut_ptr();
+        // SAFETY: less than `align` bytes on, so that `size` bytes of the mapping are left.
+        let start = unsafe { first.add(first.align_offset(align)) };
+        Block {
+            start: NonNull::new(start).unwrap_or_else(|| handle_alloc_error(shape)),
+            _memory: memory,
+        }
     }
 }
 
@@ -95,14 +116,7 @@ impl Arena {
 
     fn ensure_block(&self, block: usize) {
         let slot = self.blocks.get(block).expect("fewer frames than page numbers");
-        slot.get_or_init(|| {
-            let size = (FIRST_BLOCK << block) * self.page_size;
-            let memory = Memory::from_size_align(size, self.page_size).expect("a block's layout");
-            // SAFETY: the size is not zero.
-            let start = unsafe { alloc_zeroed(memory) };
-            let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(memory));
-            Block { start, memory }
-        });
+        slot.get_or_init(|| Block::new((FIRST_BLOCK << block) * self.page_size, self.page_size));
     }
 }
 

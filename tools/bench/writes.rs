@@ -1,0 +1,112 @@
+//! How fast are durable batches, single updates and inserts in a table that is loaded already?
+//!
+//! `cargo run --release --example writes -- FILE load,inserts,updates,singles [RECORDS] [SECONDS]
+//! [MEMORY_BUDGET_MIB]`
+//!
+//! `load` fills the file anew: records of 16 + 100 bytes in random order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a benchmark: whatever goes wrong must end it"
+)]
+
+use std::time::{Duration, Instant};
+
+use splitpoint::{Batch, Durability, Index, Options};
+
+const VALUE: [u8; 100] = [7; 100];
+
+fn mix(i: u64) -> u64 {
+    let a = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let b = (a ^ a >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    b ^ b >> 32
+}
+
+fn key(i: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&mix(i).to_le_bytes());
+    key[8..].copy_from_slice(&i.to_le_bytes());
+    key
+}
+
+fn options(budget: u64) -> Options {
+    match budget {
+        0 => Options::new(),
+        mebibytes => Options::new().memory_budget(mebibytes << 20),
+    }
+}
+
+/// Microseconds for each batch of 1,000 that `record` numbers.
+fn batches(index: &Index, span: Duration, mut record: impl FnMut(u64) -> u64) -> (f64, u64) {
+    let (mut taken, mut count, mut longest) = (Duration::ZERO, 0_u64, Duration::ZERO);
+    while taken < span {
+        let mut batch = Batch::new();
+        for i in count * 1000..count * 1000 + 1000 {
+            batch.insert(key(record(i)), VALUE);
+        }
+        let started = Instant::now();
+        index.commit(batch).unwrap();
+        let one = started.elapsed();
+        longest = longest.max(one);
+        taken += one;
+        count += 1;
+    }
+    eprintln!("longest {longest:?}");
+    (taken.as_secs_f64() * 1e6 / count as f64, count)
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |i: usize, default| arguments.get(i).map_or(default, |a| a.parse().unwrap());
+    let (records, seconds, budget) = (number(3, 2_000_000), number(4, 4), number(5, 0));
+    let span = Duration::from_secs(seconds);
+    let path = std::path::Path::new(&arguments[1]);
+    let background = options(budget).durability(Durability::Background(Duration::from_millis(200)));
+    for work in arguments[2].split(',') {
+        match work {
+            "load" => load(path, records, background.clone()),
+            "inserts" | "updates" => {
+                let index = options(budget).open(path).unwrap();
+                let first = records * 4 + index.len();
+                let record = |i| if work == "inserts" { first + i } else { mix(i) % records };
+                let (micros, count) = batches(&index, span, record);
+                println!("durable batch of {work} {micros:.0} us, {count}");
+                index.close().unwrap();
+            }
+            "singles" => singles(path, records, span, background.clone()),
+            _ => panic!("{work}?"),
+        }
+    }
+}
+
+fn load(path: &std::path::Path, records: u64, options: Options) {
+    let _ = std::fs::remove_file(path);
+    let index = options.expected_len(records).open(path).unwrap();
+    let started = Instant::now();
+    for i in 0..records {
+        index.insert(key(i), VALUE).unwrap();
+    }
+    index.sync().unwrap();
+    let synced = started.elapsed().as_nanos() as f64 / records as f64;
+    index.close().unwrap();
+    let closed = started.elapsed().as_nanos() as f64 / records as f64;
+    println!("load {synced:.0} ns synced, {closed:.0} ns closed");
+}
+
+fn singles(path: &std::path::Path, records: u64, span: Duration, options: Options) {
+    let index = options.open(path).unwrap();
+    let started = Instant::now();
+    let mut count = 0;
+    while started.elapsed() < span {
+        for i in count..count + 1000 {
+            index.insert(key(mix(i ^ 77) % records), VALUE).unwrap();
+        }
+        count += 1000;
+    }
+    println!(
+        "update in the background {:.0} ns",
+        started.elapsed().as_nanos() as f64 / count as f64
+    );
+    index.close().unwrap();
+}
