@@ -6,6 +6,7 @@
 //! decide against the newest appended state.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use crate::Error;
 use crate::error::{Fault, Promise, Result};
@@ -17,6 +18,8 @@ use crate::pager::Persisted;
 use crate::table::operation::Operation;
 use crate::table::{Prepared, Table};
 
+/// Operations whose pages are on their way to the cache while one is prepared or applied.
+const AHEAD: usize = 8;
 /// Bytes of log that are gathered before they go to the file when nobody waits for them.
 const LOG_BUFFER: usize = 256 << 10;
 
@@ -54,7 +57,8 @@ struct Pending {
 #[derive(Debug)]
 struct PendingKey {
     lsn: Lsn,
-    value: Option<Vec<u8>>,
+    /// Where its value stands in that commit's payload; `None` if the key is removed.
+    value: Option<Range<usize>>,
 }
 
 /// A prepared operation.
@@ -144,6 +148,13 @@ impl Writer {
         if self.pending_keys.is_empty() { None } else { self.pending_keys.get(key) }
     }
 
+    fn value_of(&self, key: &PendingKey) -> Option<&[u8]> {
+        let range = key.value.clone()?;
+        let oldest = self.pending.front()?.lsn;
+        let commit = self.pending.get(usize::try_from(key.lsn.0 - oldest.0).ok()?);
+        Some(commit.expect("pending commits follow on one another").payload.get(range)?)
+    }
+
     /// The commit that the newest state of a key rests on, if that is pending.
     pub(super) fn rests_on(&self, key: &[u8]) -> Option<Lsn> {
         self.pending_value(key).map(|pending| pending.lsn)
@@ -158,7 +169,7 @@ impl Writer {
         if let (Some(pending), false) =
             (self.pending_value(key), mutant(Mutant::DecideOnPublishedState))
         {
-            return Ok(look(pending.value.as_deref()));
+            return Ok(look(self.value_of(pending)));
         }
         let shared = self.table.shared();
         let pin = shared.epoch.pin();
@@ -177,7 +188,12 @@ impl Writer {
         let written = self.table.pager.values.written();
         let mut steps = std::mem::take(&mut self.prepared);
         steps.clear();
-        let appended = self.prepare(operations, &mut steps).and_then(|()| self.append(operations));
+        let prepared = self.prepare(operations, &mut steps);
+        let payload = match (operations, apply) {
+            ([_], Apply::Now) => Vec::new(), // goes into the log in parts
+            _ => encode(operations),
+        };
+        let appended = prepared.and_then(|()| self.append(operations, &payload));
         let mut committed = match appended {
             Ok(lsn) => Committed { lsn, key_was_there: false },
             Err(error) => {
@@ -187,12 +203,13 @@ impl Writer {
         };
         match apply {
             Apply::Now => {
-                for (operation, step) in operations.iter().zip(&steps) {
+                for (i, (operation, step)) in operations.iter().zip(&steps).enumerate() {
+                    self.prefetch(&steps, i + AHEAD);
                     committed.key_was_there = self.apply(*operation, step);
                 }
                 self.prepared = steps;
             }
-            Apply::WhenDurable => self.hold(committed.lsn, operations, steps),
+            Apply::WhenDurable => self.hold(committed.lsn, operations, payload, steps),
         }
         self.table.clean(self.table.pager.values.written() - written);
         Ok(committed)
@@ -200,8 +217,6 @@ impl Writer {
 
     fn prepare(&mut self, operations: &[Operation<'_>], steps: &mut Vec<Step>) -> Result<()> {
         let seed = self.table.shared().parameters.hash_seed;
-        /// Operations whose pages are on their way to the cache while one is prepared.
-        const AHEAD: usize = 8;
         for (i, operation) in operations.iter().enumerate() {
             if let Some(coming) = operations.get(i + AHEAD) {
                 let (key, _) = coming.key_and_value();
@@ -226,11 +241,19 @@ impl Writer {
         Ok(())
     }
 
-    fn append(&mut self, operations: &[Operation<'_>]) -> Result<Lsn> {
+    /// Asks for what applying that step will look at.
+    fn prefetch(&self, steps: &[Step], step: usize) {
+        if let Some(Step::Insert { hash, .. } | Step::Remove { hash }) = steps.get(step) {
+            self.table.prefetch(*hash);
+        }
+    }
+
+    /// Appends the operations, of which `payload` has all but a single one.
+    fn append(&mut self, operations: &[Operation<'_>], payload: &[u8]) -> Result<Lsn> {
         let Some(log) = &mut self.log else {
             return Err(Error::Closed);
         };
-        let payload_len: usize = operations.iter().map(|operation| operation.len()).sum();
+        let payload_len = payload_len(operations);
         let reserved = log.reserve(payload_len as u64);
         self.or_refuse(reserved)?;
         let Some(log) = &mut self.log else { return Err(Error::Closed) };
@@ -239,7 +262,7 @@ impl Writer {
                 let (key, value) = operation.key_and_value();
                 log.append_parts(&[&operation.header(), key, value])
             }
-            _ => log.append(&encode(operations, payload_len)),
+            _ => log.append(payload),
         };
         if log.buffered_len() >= LOG_BUFFER {
             // The commit is in memory and counts; a failure here refuses all that come after.
@@ -267,21 +290,19 @@ impl Writer {
         }
     }
 
-    fn hold(&mut self, lsn: Lsn, operations: &[Operation<'_>], steps: Vec<Step>) {
+    fn hold(&mut self, lsn: Lsn, operations: &[Operation<'_>], payload: Vec<u8>, steps: Vec<Step>) {
+        let mut end = 0;
         for operation in operations {
-            match *operation {
-                Operation::Insert { key, value } => {
-                    let value = Some(value.to_vec());
-                    self.pending_keys.insert(key.to_vec(), PendingKey { lsn, value });
-                }
-                Operation::Remove { key } => {
-                    self.pending_keys.insert(key.to_vec(), PendingKey { lsn, value: None });
-                }
-                Operation::SetMetadata { .. } => {}
-            }
+            end += operation.len();
+            let (key, value) = operation.key_and_value();
+            let value = match operation {
+                Operation::Insert { .. } => Some(end - value.len()..end),
+                Operation::Remove { .. } => None,
+                Operation::SetMetadata { .. } => continue,
+            };
+            self.pending_keys.insert(key.to_vec(), PendingKey { lsn, value });
         }
-        let payload_len = operations.iter().map(|operation| operation.len()).sum();
-        self.pending.push_back(Pending { lsn, payload: encode(operations, payload_len), steps });
+        self.pending.push_back(Pending { lsn, payload, steps });
     }
 
     /// Applies the pending commits up to this one, in their order (I2: they are durable now).
@@ -289,7 +310,8 @@ impl Writer {
         while self.pending.front().is_some_and(|pending| pending.lsn <= lsn) {
             let Some(pending) = self.pending.pop_front() else { break };
             let mut rest = pending.payload.as_slice();
-            for step in &pending.steps {
+            for (i, step) in pending.steps.iter().enumerate() {
+                self.prefetch(&pending.steps, i + AHEAD);
                 let (operation, after) =
                     Operation::decode(rest).expect("a payload that was just encoded");
                 self.apply(operation, step);
@@ -388,8 +410,12 @@ impl Writer {
     }
 }
 
-fn encode(operations: &[Operation<'_>], payload_len: usize) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(payload_len);
+fn payload_len(operations: &[Operation<'_>]) -> usize {
+    operations.iter().map(|operation| operation.len()).sum()
+}
+
+fn encode(operations: &[Operation<'_>]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(payload_len(operations));
     operations.iter().for_each(|operation| operation.encode(&mut payload));
     payload
 }

@@ -6,7 +6,7 @@
 use super::bucket::{self, SlotPlace, filter_bit, home_cell, spill_of, tag, wrap};
 use super::record::Record;
 use super::shape::Shape;
-use super::view::cell_count;
+use super::view::{cell_count, heap_start, live_len};
 use super::{CELL_SLOTS, Frame, HEADER_SIZE, Kind, LINE_SIZE, View, fixed, word};
 
 /// Whether a page of this size and shape can be made of as many records and bytes.
@@ -131,12 +131,47 @@ impl Frame<'_> {
         self.store_lane(home, 0, header | filter_bit(hash));
     }
 
-    /// Makes it a copy of a page, with its dead slots empty. Nobody else may see it yet.
+    /// Makes it a copy of a page, without the bytes of dead records and with its dead slots empty.
+    /// Nobody else may see it yet.
     pub(crate) fn copy_from(&mut self, page: View<'_>) {
-        self.copy_bytes_from(page);
-        if let Some(Shape::Fixed(_)) = Shape::of(page) {
-            self.forget_dead();
+        match Shape::of(page) {
+            Some(Shape::General) if heap_start(page) + live_len(page) < page.len() => {
+                self.copy_live_from(page, None);
+            }
+            Some(Shape::Fixed(_)) => {
+                self.copy_bytes_from(page);
+                self.forget_dead();
+            }
+            _ => self.copy_bytes_from(page),
         }
+    }
+
+    /// Makes it a copy of a page of any sizes without one of the records and without dead bytes; the
+    /// others keep their slots. Nobody else may see it yet.
+    fn copy_live_from(&mut self, page: View<'_>, without: Option<SlotPlace>) {
+        self.copy_cells_from(page);
+        let mut start = page.len();
+        let (mut live, mut gone) = (0, 0);
+        for index in 0..cell_count(page) {
+            let Some(cell) = page.cell(index) else { break };
+            for (lane, tag, _) in cell.slots() {
+                if without == Some(SlotPlace { cell: index, lane }) {
+                    self.store_lane(index, lane, 0);
+                    gone += 1;
+                    continue;
+                }
+                let tail = page.tail(index, lane).expect("a live slot of a page that was checked");
+                let record = Record::decode(tail).expect("a record that was read before");
+                let len = record.encoded_len();
+                let bytes = tail.get(..len).expect("a record within its page");
+                let offset = self.append_below(&mut start, &[bytes]);
+                let offset = offset.expect("live records fit their page");
+                self.store_lane(index, lane, u32::from(tag) | u32::from(offset) << 16);
+                live += len;
+            }
+        }
+        self.count_records(-gone);
+        self.store_word(word::HEAP, (live as u64) << 32 | start as u64);
     }
 
     /// Takes over the filter bits of another page. If it has another count of cells, as bits of
@@ -223,6 +258,9 @@ impl PageOf {
             frame.overwrite_fixed(&of, place, hash, record);
             return true;
         }
+        if self.shape == Shape::General && self.fits_cells_of(frame, source, without, with) {
+            return true;
+        }
         let mut kept: Vec<(u64, Record<'_>)> = bucket::records(source)
             .map(|found| found.expect("the writer's own page is sound"))
             .filter(|(place, _, _)| Some(*place) != without)
@@ -233,6 +271,18 @@ impl PageOf {
         frame.inherit_filter(source);
         frame.set_next(source.word(word::NEXT));
         fits
+    }
+
+    /// As [`PageOf::remake`], with the cells as they are: far less work, where there is room.
+    fn fits_cells_of(
+        self,
+        frame: &mut Frame<'_>,
+        source: View<'_>,
+        without: Option<SlotPlace>,
+        with: Option<(u64, &Record<'_>)>,
+    ) -> bool {
+        frame.copy_live_from(source, without);
+        with.is_none_or(|(hash, record)| frame.insert(&self.shape, hash, record))
     }
 
     /// As [`PageOf::fill`] of a general page, with the cell count given.

@@ -350,6 +350,15 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Copies a page's header and cells over its own, with an empty heap. Nobody else may see it yet.
+    pub(crate) fn copy_cells_from(&mut self, page: View<'_>) {
+        assert_eq!(page.len, self.0.len);
+        let end = (HEADER_SIZE + cell_count(page) * LINE_SIZE).min(page.len);
+        // SAFETY: within both, and else as in `copy_bytes_from`.
+        unsafe { std::ptr::copy_nonoverlapping(page.start.as_ptr(), self.0.start.as_ptr(), end) };
+        self.store_word(word::HEAP, page.len as u64);
+    }
+
     /// Copies the page's bytes out, for a checkpoint: it is frozen, nobody changes it any more.
     pub(crate) fn copy_frozen(page: View<'_>, target: &mut [u8]) {
         assert_eq!(page.len, target.len());

@@ -72,6 +72,11 @@ fn main() {
                 let record = |i| if work == "inserts" { first + i } else { mix(i) % records };
                 let (micros, count) = batches(&index, span, record);
                 println!("durable batch of {work} {micros:.0} us, {count}");
+                let st = index.stats().unwrap();
+                println!(
+                    "sync_micros {} commits {} ckpt {} moved {}",
+                    st.sync_micros, st.commit_count, st.checkpoint_count, st.moved_page_count
+                );
                 index.close().unwrap();
             }
             "singles" => singles(path, records, span, background.clone()),
