@@ -200,7 +200,11 @@ impl Table {
             pages.extend(shared.page(&pin, current, Which::Runs, run, word, None)?);
         }
         let mut found: Vec<(u64, Record<'_>)> = Vec::new();
-        for page in &pages {
+        for (i, page) in pages.iter().enumerate() {
+            // Its lines are asked for in the order of slots, which the processor cannot foresee.
+            if let Some(coming) = pages.get(i + 2) {
+                coming.view().prefetch_all();
+            }
             for record in bucket::records(page.view()) {
                 let (_, _, record) = record.map_err(|fault| fault.at(&shared.path, Place::File))?;
                 let hash = self.hash_of(&record);
