@@ -83,7 +83,7 @@ fn finish(options: &Options, writer: Writer) -> Result<Index> {
         shared: writer.table.shared().clone(),
         durability: options.durability,
         log_budget: options.log_budget,
-        memory_budget: options.memory_budget,
+        memory_budget: options.memory_budget_or_default(),
         manual: options.manual,
         writer: Mutex::new(writer),
         updating: AtomicU64::new(0),

@@ -53,7 +53,7 @@ pub struct Options {
     pub(super) access: Access,
     pub(super) residence: Residence,
     pub(super) log_budget: u64,
-    pub(super) memory_budget: u64,
+    pub(super) memory_budget: Option<u64>,
     pub(super) hash_seed: Option<u64>,
     pub(super) file_id: Option<[u8; 16]>,
     pub(super) wait_for_lock: Duration,
@@ -84,7 +84,7 @@ impl Options {
             access: Access::default(),
             residence: Residence::default(),
             log_budget: 256 << 20,
-            memory_budget: 256 << 20,
+            memory_budget: None,
             hash_seed: None,
             file_id: None,
             wait_for_lock: Duration::ZERO,
@@ -188,10 +188,21 @@ impl Options {
     }
 
     /// Bytes of changed pages that are kept in memory between two checkpoints, at least 1 MiB.
-    /// Default 256 MiB. Pages on file are the system's cache's business, and not counted.
+    /// While one is written, half as much again. Where changes are spread over more pages than there
+    /// is room for, twice the budget writes half as many bytes. Pages on file are the system's
+    /// cache's business, and not counted.
+    ///
+    /// Default: a sixteenth of the memory of the machine, or of its memory cgroup (Linux), from 64 MiB
+    /// to 1 GiB; 256 MiB where that is not known.
     pub fn memory_budget(mut self, bytes: u64) -> Options {
-        self.memory_budget = bytes.max(1 << 20);
+        self.memory_budget = Some(bytes.max(1 << 20));
         self
+    }
+
+    pub(super) fn memory_budget_or_default(&self) -> u64 {
+        let share = |memory: u64| (memory / 16).clamp(64 << 20, 1 << 30);
+        let default = || self.storage.memory_len().map_or(256 << 20, share);
+        self.memory_budget.unwrap_or_else(default)
     }
 
     /// The seed of the hash function of a new file. Default: random, so that nobody can choose
@@ -248,7 +259,7 @@ impl Options {
     /// allow, so that a simulation has many checkpoints.
     #[cfg(feature = "simulation")]
     pub fn small_budgets(mut self, log: u64, memory: u64) -> Options {
-        (self.log_budget, self.memory_budget) = (log, memory);
+        (self.log_budget, self.memory_budget) = (log, Some(memory));
         self
     }
 

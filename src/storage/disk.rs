@@ -182,6 +182,10 @@ impl Storage for DiskStorage {
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(io::Error::other)
     }
+
+    fn memory_len(&self) -> Option<u64> {
+        super::machine::memory_len()
+    }
 }
 
 impl StorageFile for DiskFile {

@@ -6,6 +6,7 @@
 //! power cut could leave. Knows nothing of pages or of the log.
 
 pub(crate) mod disk;
+mod machine;
 pub(crate) mod map;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod memory;
@@ -68,6 +69,10 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn identity(&self, path: &Path) -> io::Result<FileIdentity>;
     /// Fills `bytes` with unpredictable ones (in a simulation: from its seed).
     fn random(&self, bytes: &mut [u8]) -> io::Result<()>;
+    /// Bytes of memory that this process may use, where that can be told.
+    fn memory_len(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One open file.
