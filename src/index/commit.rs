@@ -5,7 +5,7 @@
 //! the log's segment, so that there is one sync of the log at a time.
 
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Inner;
 use super::writer::Writer;
@@ -21,6 +21,11 @@ pub(super) struct Group {
     /// Checkpoints that wait for the lead: they go before those who want to sync, who would else
     /// take it again and again.
     pub(super) waiting: u32,
+    /// Writers that have come to wait since the last sync began, and how many waited when it ended.
+    pub(super) arrived: u32,
+    pub(super) expected: u32,
+    /// How long the last sync took.
+    pub(super) sync_time: Duration,
 }
 
 /// The right to sync the log, and the duty to wake those who wait.
@@ -43,10 +48,17 @@ impl Inner {
     /// Waits until a commit is durable and applied, syncing it if nobody else does.
     pub(super) fn wait_durable(&self, lsn: Lsn) -> Result<()> {
         self.shared.check_process()?;
+        let mut is_counted = false;
         loop {
             let mut group = self.group();
             if group.durable >= lsn {
                 return Ok(());
+            }
+            if !std::mem::replace(&mut is_counted, true) {
+                group.arrived += 1;
+                if group.arrived == group.expected {
+                    self.group_gathered.notify_one();
+                }
             }
             // A failed sync is never tried again (C6).
             self.shared.check_not_refused()?;
@@ -54,11 +66,22 @@ impl Inner {
                 group.led = true;
                 drop(group);
                 let lead = Lead { inner: self };
+                self.gather();
                 self.sync_as(&lead)?;
                 continue;
             }
             drop(self.group_changed.wait(group).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// Waits for writers that waited for the last sync: they are on their way back, and who leads
+    /// first would else sync its own commit alone. Not longer than half of that sync took; then fewer
+    /// are expected.
+    fn gather(&self) {
+        let group = self.group();
+        let patience = group.sync_time / 2;
+        let is_short = |group: &mut Group| group.arrived < group.expected;
+        drop(self.group_gathered.wait_timeout_while(group, patience, is_short));
     }
 
     /// Waits for the lead.
@@ -91,9 +114,14 @@ impl Inner {
             let lsn = ticket.lsn();
             return self.note_durable(&mut self.writer(), lsn);
         }
+        let served = std::mem::take(&mut self.group().arrived);
         let started = Instant::now();
         let lsn = self.or_refuse(ticket.sync())?;
-        self.counters.note_sync(started.elapsed());
+        let taken = started.elapsed();
+        self.counters.note_sync(taken);
+        let mut group = self.group();
+        (group.expected, group.sync_time) = (served + group.arrived, taken);
+        drop(group);
         self.note_durable(&mut self.writer(), lsn)
     }
 

@@ -101,6 +101,8 @@ struct Inner {
     updating: AtomicU64,
     group: Mutex<Group>,
     group_changed: Condvar,
+    /// The writers that the one who leads waits for are there.
+    group_gathered: Condvar,
     job: Mutex<Option<Job>>,
     checkpoint_done: Condvar,
     /// How near the budgets are, and how the last checkpoint went.

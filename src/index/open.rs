@@ -89,6 +89,7 @@ fn finish(options: &Options, writer: Writer) -> Result<Index> {
         updating: AtomicU64::new(0),
         group: Mutex::new(group),
         group_changed: Condvar::new(),
+        group_gathered: Condvar::new(),
         job: Mutex::new(None),
         checkpoint_done: Condvar::new(),
         pressure: Mutex::default(),

@@ -1,6 +1,6 @@
 //! How fast are durable batches, single updates and inserts in a table that is loaded already?
 //!
-//! `cargo run --release --example writes -- FILE load,inserts,updates,singles [RECORDS] [SECONDS]
+//! `cargo run --release --example writes -- FILE load,inserts,updates,singles,threads [RECORDS] [SECONDS]
 //! [MEMORY_BUDGET_MIB]`
 //!
 //! `load` fills the file anew: records of 16 + 100 bytes in random order.
@@ -11,6 +11,7 @@
     reason = "a benchmark: whatever goes wrong must end it"
 )]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use splitpoint::{Batch, Durability, Index, Options};
@@ -80,6 +81,7 @@ fn main() {
                 index.close().unwrap();
             }
             "singles" => singles(path, records, span, background.clone()),
+            "threads" => threads(path, records, span, options(budget)),
             _ => panic!("{work}?"),
         }
     }
@@ -113,5 +115,30 @@ fn singles(path: &std::path::Path, records: u64, span: Duration, options: Option
         "update in the background {:.0} ns",
         started.elapsed().as_nanos() as f64 / count as f64
     );
+    index.close().unwrap();
+}
+
+/// Durable single inserts by one thread and by eight.
+fn threads(path: &std::path::Path, records: u64, span: Duration, options: Options) {
+    let index = options.open(path).unwrap();
+    let next = AtomicU64::new(records * 8 + index.len());
+    for count in [1, 8] {
+        let first = next.load(Ordering::Relaxed);
+        let syncs = index.stats().unwrap().sync_count;
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..count {
+                scope.spawn(|| {
+                    while started.elapsed() < span {
+                        index.insert(key(next.fetch_add(1, Ordering::Relaxed)), VALUE).unwrap();
+                    }
+                });
+            }
+        });
+        let inserts = (next.load(Ordering::Relaxed) - first) as f64;
+        let micros = started.elapsed().as_secs_f64() * 1e6 / inserts;
+        let group = inserts / (index.stats().unwrap().sync_count - syncs) as f64;
+        println!("durable insert, {count} threads: {micros:.1} us, {group:.2} a sync");
+    }
     index.close().unwrap();
 }
