@@ -139,17 +139,18 @@ impl Frame<'_> {
                 self.copy_live_from(page, None);
             }
             Some(Shape::Fixed(_)) => {
-                self.copy_bytes_from(page);
+                self.copy_bytes_from(page, page.len());
                 self.forget_dead();
             }
-            _ => self.copy_bytes_from(page),
+            _ => self.copy_bytes_from(page, page.len()),
         }
     }
 
     /// Makes it a copy of a page of any sizes without one of the records and without dead bytes; the
     /// others keep their slots. Nobody else may see it yet.
     fn copy_live_from(&mut self, page: View<'_>, without: Option<SlotPlace>) {
-        self.copy_cells_from(page);
+        self.copy_bytes_from(page, (HEADER_SIZE + cell_count(page) * LINE_SIZE).min(page.len()));
+        self.store_word(word::HEAP, page.len() as u64);
         let mut start = page.len();
         let (mut live, mut gone) = (0, 0);
         for index in 0..cell_count(page) {

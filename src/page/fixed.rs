@@ -331,7 +331,7 @@ mod tests {
                     let mut new = other.frame();
                     let with = Some((h, &record));
                     assert!(of.remake(&mut new, frame.view(), without, with, hash_of));
-                    frame.copy_bytes_from(new.view());
+                    frame.copy_bytes_from(new.view(), new.view().len());
                 };
                 match at {
                     Some(at) if is_removal => {

@@ -254,7 +254,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// As [`Frame::reset`], but that the cells are left for [`Frame::store_cells`].
+    /// The same, but that the cells are left for [`Frame::store_cells`].
     pub(crate) fn reset_header(
         &mut self,
         kind: super::Kind,
@@ -358,23 +358,12 @@ impl<'a> Frame<'a> {
         self.store_word(word::FIRST, first | records << 48);
     }
 
-    /// Copies a page over it as a whole. Nobody else may see it yet.
-    pub(crate) fn copy_bytes_from(&mut self, page: View<'_>) {
-        assert_eq!(page.len, self.0.len);
-        // SAFETY: both are of this length, and this one is the writer's alone and not yet seen;
-        // the other's published bytes do not change, its words only by this same writer.
-        unsafe {
-            std::ptr::copy_nonoverlapping(page.start.as_ptr(), self.0.start.as_ptr(), page.len);
-        }
-    }
-
-    /// Copies a page's header and cells over its own, with an empty heap. Nobody else may see it yet.
-    pub(crate) fn copy_cells_from(&mut self, page: View<'_>) {
-        assert_eq!(page.len, self.0.len);
-        let end = (HEADER_SIZE + cell_count(page) * LINE_SIZE).min(page.len);
-        // SAFETY: within both, and else as in `copy_bytes_from`.
-        unsafe { std::ptr::copy_nonoverlapping(page.start.as_ptr(), self.0.start.as_ptr(), end) };
-        self.store_word(word::HEAP, page.len as u64);
+    /// Copies the first `len` bytes of a page over its own. Nobody else may see it yet.
+    pub(crate) fn copy_bytes_from(&mut self, page: View<'_>, len: usize) {
+        assert!(page.len == self.0.len && len <= page.len);
+        // SAFETY: within both, and this one is the writer's alone and not yet seen; the other's
+        // published bytes do not change, its words only by this same writer.
+        unsafe { std::ptr::copy_nonoverlapping(page.start.as_ptr(), self.0.start.as_ptr(), len) };
     }
 
     /// Copies the page's bytes out, for a checkpoint: it is frozen, nobody changes it any more.

@@ -137,3 +137,50 @@ fn a_full_page_without_one_of_its_records_still_fits_a_page() {
         assert_eq!(left, 0, "{} values of {short} after some of {long}", records.len());
     }
 }
+
+#[test]
+fn a_copy_has_every_record_and_no_dead_byte() {
+    use super::super::view::tests_support::Memory;
+    let of = PageOf { kind: Kind::Bucket, owner: 7, bucket_count: 9, shape: Shape::General };
+    let (mut memory, mut other) = (Memory::new(4096), Memory::new(4096));
+    let (mut frame, mut copy) = (memory.frame(), other.frame());
+    let value_of = |version: usize, i: u8| vec![i; 20 + 7 * version + usize::from(i)];
+    let insert = |frame: &mut Frame<'_>, version, i: u8| {
+        let (key, value) = ([i; 9], value_of(version, i));
+        let record = Record::Inline { key: &key, value: &value };
+        match place(frame, &key) {
+            Some(at) => frame.replace(&Shape::General, at, hash(&key, 0), &record),
+            None => frame.insert(&Shape::General, hash(&key, 0), &record),
+        }
+    };
+    of.fill_with(&mut frame, 4, &[]);
+    frame.note_overflow(hash(b"elsewhere", 0));
+    assert!((0..24).all(|i| insert(&mut frame, 0, i)));
+    let gone = place(&frame, &[5; 9]).unwrap();
+    frame.remove(&Shape::General, gone);
+    assert!((0..9).filter(|&i| i != 5).all(|i| insert(&mut frame, 1, i)));
+    let version = |i: u8| usize::from(i < 9);
+    let check = |copy: &Frame<'_>, without: &[u8]| {
+        check_structure(copy.view()).unwrap();
+        check_tidy(copy.view()).unwrap();
+        assert_eq!(heap_start(copy.view()) + live_len(copy.view()), 4096);
+        assert!(admits_overflow(copy.view(), hash(b"elsewhere", 0)));
+        for i in 0..24 {
+            let expected = (!without.contains(&i)).then(|| value_of(version(i), i));
+            assert_eq!(get(copy, &[i; 9]), expected, "{i}");
+        }
+    };
+    copy.copy_from(frame.view());
+    check(&copy, &[5]);
+    assert_eq!(place(&copy, &[3; 9]), place(&frame, &[3; 9]));
+    // Without one, and with another in its stead.
+    let without = place(&frame, &[11; 9]);
+    let hash_of = |record: &Record<'_>| hash(record.key_in_page().unwrap(), 0);
+    assert!(of.remake(&mut copy, frame.view(), without, None, hash_of));
+    check(&copy, &[5, 11]);
+    let value = value_of(0, 11);
+    let with = Record::Inline { key: &[11; 9], value: &value };
+    let with = Some((hash(&[11; 9], 0), &with));
+    assert!(of.remake(&mut copy, frame.view(), without, with, hash_of));
+    check(&copy, &[5]);
+}
