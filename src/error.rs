@@ -40,8 +40,8 @@ pub enum Error {
         /// How one can tell.
         reason: String,
     },
-    /// The file was written by a newer version of the format.
-    #[error("{} has format version {found}, this program reads up to {supported}; use a newer splitpoint", path.display())]
+    /// The file, or a segment of its log, is of another version of the format.
+    #[error("{} has format version {found}, this program reads {supported}; use the splitpoint that wrote it", path.display())]
     UnsupportedVersion {
         /// The file.
         path: PathBuf,

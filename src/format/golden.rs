@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::hex_lines;
+use crate::checksum::crc32;
 use crate::error::Result;
 use crate::hash::hash;
 use crate::layout::Layout;
@@ -255,6 +256,19 @@ fn hex_lines_are_the_golden_files() {
     }
 }
 
+#[test]
+fn the_record_in_the_example_sums_to_what_is_said() {
+    let bytes = build_log();
+    let salt = crc32(0, &bytes[0x10..0x38]);
+    let header = crc32(salt, &bytes[0x1007..0x1020]);
+    let record = crc32(salt, &bytes[0x1004..0x1038]);
+    for sum in [salt, header, record] {
+        assert!(super::DOCUMENT.contains(&format!("{sum:#010x}")), "FORMAT.md: {sum:#010x}");
+    }
+    assert_eq!(bytes[0x1000..0x1004], record.to_le_bytes());
+    assert_eq!(bytes[0x1004..0x1007], header.to_le_bytes()[..3]);
+}
+
 /// An index of keys and values of four bytes each in one bucket, closed clean.
 fn build_fixed() -> Vec<u8> {
     let file = file_of(b"");
@@ -313,7 +327,7 @@ fn a_page_of_the_golden_file_bears_what_its_pointer_says() {
     let directory = page_at(u64_at(newest + side + 8));
     let word = u64_at(directory + 64 + 8 * usize::try_from(bucket).unwrap());
     let page = page_at(word);
-    let sum = crate::checksum::crc32(0, &bytes[page + 4..page + 4096]);
+    let sum = crc32(0, &bytes[page + 4..page + 4096]);
     assert_eq!(word >> 30, u64::from(sum));
     let cell = (usize::try_from(hash >> 16 & 0xffff).unwrap() * usize::from(bytes[page + 5])) >> 16;
     let slots = (page + 64 + 64 * cell + 4..).step_by(4).take(15);

@@ -74,7 +74,7 @@ impl Inspector {
                 part.number("lsn", record.lsn.0);
                 part.number("durable_lsn", record.durable_lsn.0);
                 part.number("fragment", record.fragment.into());
-                part.text("flags", flags(record.kind));
+                part.text("kind", kind_words(record.kind));
                 if record.kind == RecordKind::Last && record.fragment == 0 {
                     let place = Place::Log { segment: number, offset };
                     add_operations(&mut part, place, payload);
@@ -152,7 +152,7 @@ impl Inspector {
     }
 }
 
-fn flags(kind: RecordKind) -> &'static str {
+fn kind_words(kind: RecordKind) -> &'static str {
     match kind {
         RecordKind::Part => "0: goes on in the next segment",
         RecordKind::Last => "1: last of its chain",

@@ -36,7 +36,7 @@ pub(crate) fn seal_segment(number: u64, mut bytes: &[u8]) -> Vec<u8> {
             at = at.next_multiple_of(BLOCK_LEN);
             continue;
         }
-        let record = segment.get(at..).and_then(Record::decode);
+        let record = segment.get(at..).and_then(Record::fields);
         let len = record.and_then(|record| usize::try_from(record.size()).ok());
         let range = len.and_then(|len| segment.get_mut(at..at.checked_add(len)?));
         at += match range {

@@ -20,7 +20,8 @@
 //! The rules that everything here rests on:
 //!
 //! - L1 A record verifies only in the file, epoch and segment that it was written for: these salt
-//!   its checksum. So what a recycled segment still holds is never taken for a record.
+//!   its checksum and that of its header. So what a recycled segment still holds is never taken for
+//!   a record, and what a value says is seldom summed as one.
 //! - L2 What a sync has made durable ends at a block boundary, and no block that it covered is
 //!   written again (F3).
 //! - L3 The header of segment n + 1 is written only after segment n is durable as far as it will

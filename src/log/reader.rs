@@ -16,8 +16,8 @@ use crate::storage::{OpenMode, StorageFile};
 /// Bytes read at once, unless a record is longer.
 const WINDOW_LEN: u64 = 256 << 10;
 /// How many times the length of a segment a search for records may sum, before it is given up: a
-/// second for the longest segments. Less, and values that look like headers pass for damage.
-const SEARCH_BUDGET: u64 = 256;
+/// bound for hostile files. Torn records are summed once, and of what else is none, one in 2^24.
+const SEARCH_BUDGET: u64 = 16;
 
 static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
 
@@ -32,6 +32,8 @@ pub(super) struct Reader {
     /// Where records end, by the header; `end` where there is none.
     segment_size: u64,
     salt: Option<Salt>,
+    /// Bytes of records that were summed, be they what they say or not.
+    pub(super) summed: u64,
     window: Vec<u8>,
     window_offset: u64,
 }
@@ -47,9 +49,11 @@ impl Reader {
         };
         let end = file.len().map_err(|e| Error::io("read", &path, e))?.min(SEGMENT_SIZE_MAX);
         let (window, window_offset) = (Vec::new(), 0);
-        let salt = None;
+        let (salt, summed) = (None, 0);
         let segment_size = end;
-        Ok(Some(Reader { number, path, file, end, segment_size, salt, window, window_offset }))
+        let reader =
+            Reader { number, path, file, end, segment_size, salt, summed, window, window_offset };
+        Ok(Some(reader))
     }
 
     /// How many bytes it has.
@@ -106,15 +110,15 @@ impl Reader {
 
     /// The record at `offset`, if one stands there that verifies, and its payload.
     pub(super) fn record_at(&mut self, offset: u64) -> Result<Option<(Record, &[u8])>> {
-        let Some(salt) = self.salt else { return Ok(None) };
-        let Some(record) = self.candidate_at(offset)? else { return Ok(None) };
+        let Some((salt, record)) = self.candidate_at(offset)? else { return Ok(None) };
         let segment_size = self.segment_size;
+        self.summed = self.summed.saturating_add(record.size());
         let Some(bytes) = self.bytes(offset, record.size())? else { return Ok(None) };
         if !record::verifies(bytes, salt) {
             return Ok(None);
         }
         // What was summed is what is used: the window may have been filled anew.
-        let Some(record) = Record::decode(bytes) else { return Ok(None) };
+        let Some(record) = Record::decode(bytes, salt) else { return Ok(None) };
         let Some((_header, payload)) = bytes.split_first_chunk::<{ record::HEADER_LEN }>() else {
             return Ok(None);
         };
@@ -125,25 +129,25 @@ impl Reader {
         Ok(ends_well(&record, offset, segment_size).then_some((record, payload)))
     }
 
-    /// The header of what could be a record at `offset`, by its fields.
-    fn candidate_at(&mut self, offset: u64) -> Result<Option<Record>> {
+    /// The header at `offset`, if one stands there by its own checksum, and the salt of that. Without
+    /// a salt there is none.
+    fn candidate_at(&mut self, offset: u64) -> Result<Option<(Salt, Record)>> {
+        let Some(salt) = self.salt else { return Ok(None) };
         if offset < HEADER_SIZE
             || !offset.is_multiple_of(ALIGNMENT)
             || block_rest_or_whole(offset) < record::HEADER_SIZE
         {
             return Ok(None);
         }
-        let end = self.end;
+        let (end, segment_size) = (self.end, self.segment_size);
         let Some(bytes) = self.bytes(offset, record::HEADER_SIZE)? else { return Ok(None) };
-        let record = Record::decode(bytes).filter(|r| r.size() <= end - offset);
-        // Before its checksum: what a recycled segment still has, numbers of 64 bits for one, looks
-        // like many a record.
-        Ok(record.filter(|record| ends_well(record, offset, self.segment_size)))
+        let record = Record::decode(bytes, salt).filter(|r| r.size() <= end - offset);
+        Ok(record.filter(|r| ends_well(r, offset, segment_size)).map(|record| (salt, record)))
     }
 
     /// The first record from `offset` on that verifies and that `accept` takes, at any place where
-    /// one may stand. Work is bounded: where too much looks like a record and is none, that is an
-    /// error.
+    /// one may stand. Work is bounded: where too much bears the checksum of a header and not that
+    /// of a record, that is an error.
     pub(super) fn find(
         &mut self,
         files: &LogFiles,
@@ -151,7 +155,7 @@ impl Reader {
         accept: &dyn Fn(&Record) -> bool,
     ) -> Result<Option<(u64, Record)>> {
         let budget = self.end.saturating_mul(SEARCH_BUDGET);
-        let mut work = 0_u64;
+        let before = self.summed;
         offset = offset.max(HEADER_SIZE).next_multiple_of(ALIGNMENT);
         while offset < self.end {
             // A record begins in the block of its header, which is never all zeros. A segment is
@@ -162,18 +166,18 @@ impl Reader {
                 offset += BLOCK_SIZE;
                 continue;
             }
-            if let Some(candidate) = self.candidate_at(offset)?
+            if let Some((_salt, candidate)) = self.candidate_at(offset)?
                 && accept(&candidate)
             {
-                work = work.saturating_add(candidate.size());
-                if work > budget {
-                    let place = (self.number, offset);
-                    return Err(files.corruption(place, Promise::LogRecord, budget, work).into());
-                }
                 if let Some((record, _payload)) = self.record_at(offset)?
                     && accept(&record)
                 {
                     return Ok(Some((offset, record)));
+                }
+                let work = self.summed - before;
+                if work > budget {
+                    let place = (self.number, offset);
+                    return Err(files.corruption(place, Promise::LogRecord, budget, work).into());
                 }
             }
             offset += ALIGNMENT;

@@ -141,7 +141,7 @@ impl Walk {
             if !known {
                 let most = expected.0.saturating_add(reader.end());
                 let is_later = |record: &Record| (expected.0..=most).contains(&record.lsn.0);
-                // A search that gives up has found no end of what looks like records.
+                // Only a forged segment makes a search give up.
                 let Ok(Some((at, later))) = reader.find(files, offset, &is_later) else {
                     return Ok(());
                 };

@@ -6,7 +6,7 @@
 //! ```text
 //! OFFSET SIZE NAME
 //!      0    4 checksum        CRC-32 of bytes 4 to 4095
-//!      4    4 version         of the format: 1
+//!      4    4 version         of the format: 2
 //!      8    8 magic           "SPLITWAL"
 //!     16   16 file_id         of the data file
 //!     32    8 epoch_counter   which life of the log
@@ -31,7 +31,7 @@ use crate::checksum::crc32;
 /// Bytes of a segment's header: the first record stands behind it.
 pub(crate) const HEADER_SIZE: u64 = BLOCK_SIZE;
 const HEADER_LEN: usize = BLOCK_LEN;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"SPLITWAL";
 /// The largest segment: offsets and lengths in it fit 32 bits.
 pub(crate) const SEGMENT_SIZE_MAX: u64 = 1 << 31;
@@ -237,9 +237,10 @@ mod tests {
 
     #[test]
     fn neither_do_words_that_no_writer_writes() {
-        let version = super::VERSION + 1;
+        let [older, newer] = [super::VERSION - 1, super::VERSION + 1];
         for (at, bytes, bad) in [
-            (4, version.to_le_bytes().as_slice(), BadHeader::Version(version)),
+            (4, older.to_le_bytes().as_slice(), BadHeader::Version(older)),
+            (4, newer.to_le_bytes().as_slice(), BadHeader::Version(newer)),
             (8, b"SPLITWAX".as_slice(), BadHeader::Field),
             (68, [1].as_slice(), BadHeader::Field),
             (80, [1].as_slice(), BadHeader::Field),

@@ -29,13 +29,14 @@ pub(crate) const SEGMENT_FIELDS: [(&str, usize, usize); 12] = [
 ];
 
 /// The fields of a record's header.
-pub(crate) const RECORD_FIELDS: [(&str, usize, usize); 6] = [
+pub(crate) const RECORD_FIELDS: [(&str, usize, usize); 7] = [
     ("crc", 0, 4),
-    ("len", 4, 4),
-    ("lsn", 8, 8),
-    ("durable_lsn", 16, 8),
-    ("fragment", 24, 4),
-    ("flags", 28, 4),
+    ("header_crc", 4, 3),
+    ("kind", 7, 1),
+    ("len", 8, 4),
+    ("fragment", 12, 4),
+    ("lsn", 16, 8),
+    ("durable_lsn", 24, 8),
 ];
 
 /// A segment's header and where its records end.

@@ -122,7 +122,7 @@ fn damage_log(files: &mut Files, rng: &mut Rng, inner: &mut Inner<'_>) {
     let (number, segment) = &mut files.log[chosen];
     let used = segment.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
     let record = PAGE + 8 * rng.below((used.saturating_sub(PAGE) / 8).max(1));
-    match rng.below(9) {
+    match rng.below(10) {
         0 => segment.truncate(rng.below(used + 1)),
         1 => segment.resize(segment.len() + PAGE, 0),
         2 => *number = number.wrapping_add([1, u64::MAX, 2][rng.below(3)]),
@@ -139,7 +139,9 @@ fn damage_log(files: &mut Files, rng: &mut Rng, inner: &mut Inner<'_>) {
             put(segment, field, &values[rng.below(4)].to_le_bytes());
         }
         6 => put(segment, record, &[0, 1, 255][rng.below(3)..][..1]),
-        7 => put(segment, record + 4, &(rng.below(9000) as u32).to_le_bytes()),
+        // A record's kind, a record's length.
+        7 => put(segment, record + 7, &[0, 1, 2, 3][rng.below(4)..][..1]),
+        8 => put(segment, record + 8, &(rng.below(9000) as u32).to_le_bytes()),
         _ => window(segment, record, inner),
     }
 }

@@ -138,15 +138,23 @@ fn seal_segment(segment: &mut [u8]) {
             at = at.next_multiple_of(PAGE);
             continue;
         }
-        let len = (get(segment, at) >> 32) as usize;
+        let len = (get(segment, at + 8) & 0xffff_ffff) as usize;
         let end = at + 32 + len;
-        if get(segment, at + 8) == 0 || end > segment.len() {
+        if get(segment, at + 16) == 0 || end > segment.len() {
             at += 8;
             continue;
         }
-        let mut hasher = crc32fast::Hasher::new_with_initial(salt);
-        hasher.update(&segment[at + 4..end]);
-        put(segment, at, &hasher.finalize().to_le_bytes());
+        // The header's own sum first: that of the record covers it.
+        let sum = crc(salt, &segment[at + 7..at + 32]).to_le_bytes();
+        put(segment, at + 4, &sum[..3]);
+        let sum = crc(salt, &segment[at + 4..end]);
+        put(segment, at, &sum.to_le_bytes());
         at = end.next_multiple_of(8);
     }
+}
+
+fn crc(salt: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(bytes);
+    hasher.finalize()
 }

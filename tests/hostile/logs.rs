@@ -29,11 +29,20 @@ fn header(log: &mut Log, offset: usize, bytes: &[u8]) {
     put(log, 0, &sum.to_le_bytes());
 }
 
-/// The records of the first segment: offset, payload length, flags.
-fn records(log: &Log) -> Vec<(usize, usize, u32)> {
+/// Offsets in a record: fields of its header, and its payload: kind, key length, value length, key,
+/// value.
+const HEADER_CRC: usize = 4;
+const KIND: usize = 7;
+const LEN: usize = 8;
+const FRAGMENT: usize = 12;
+const LSN: usize = 16;
+const PAYLOAD: usize = 32;
+
+/// The records of the first segment: offset, payload length, kind.
+fn records(log: &Log) -> Vec<(usize, usize, u8)> {
     let bytes = &log[0].1;
     let get32 = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let salt = crc(0, &bytes[FILE_ID..NUMBER + 8]);
+    let salt = salt(bytes);
     let mut records = Vec::new();
     let mut at = PAGE;
     while at + 32 <= bytes.len() {
@@ -41,14 +50,14 @@ fn records(log: &Log) -> Vec<(usize, usize, u32)> {
             at = at.next_multiple_of(PAGE);
             continue;
         }
-        let (len, flags) = (get32(at + 4) as usize, get32(at + 28));
-        let end = (at + 32 + get32(at + 4) as usize).min(bytes.len());
+        let (len, kind) = (get32(at + LEN) as usize, bytes[at + KIND]);
+        let end = (at + PAYLOAD + len).min(bytes.len());
         // Behind the end there may be what a recycled segment held before.
-        if get32(at) != crc(salt, &bytes[at + 4..end]) {
+        if get32(at) != crc(salt, &bytes[at + HEADER_CRC..end]) {
             break;
         }
-        records.push((at, len, flags));
-        at = (at + 32 + len).next_multiple_of(8);
+        records.push((at, len, kind));
+        at = (at + PAYLOAD + len).next_multiple_of(8);
     }
     records
 }
@@ -59,13 +68,23 @@ fn commit(log: &Log, n: usize) -> (usize, usize) {
     (at, len)
 }
 
-/// Seals a record with the salt of its segment.
+/// Seals a record with the salt of its segment: its header, then all of it.
 fn seal(log: &mut Log, at: usize) {
+    seal_header(log, at);
     let bytes = &mut log[0].1;
-    let len = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
-    let salt = crc(0, &bytes[FILE_ID..NUMBER + 8]);
-    let sum = crc(salt, &bytes[at + 4..at + 32 + len]);
+    let len = u32::from_le_bytes(bytes[at + LEN..at + LEN + 4].try_into().unwrap()) as usize;
+    let sum = crc(salt(bytes), &bytes[at + HEADER_CRC..at + PAYLOAD + len]);
     bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+}
+
+fn seal_header(log: &mut Log, at: usize) {
+    let bytes = &mut log[0].1;
+    let sum = crc(salt(bytes), &bytes[at + KIND..at + PAYLOAD]).to_le_bytes();
+    bytes[at + HEADER_CRC..at + KIND].copy_from_slice(&sum[..3]);
+}
+
+fn salt(segment: &[u8]) -> u32 {
+    crc(0, &segment[FILE_ID..NUMBER + 8])
 }
 
 /// Changes bytes of the nth commit, by offset from its record, and seals it.
@@ -75,11 +94,8 @@ fn operation(log: &mut Log, n: usize, offset: usize, bytes: &[u8]) {
     seal(log, at);
 }
 
-/// Where the payload of a record begins: kind, key length, value length, key, value.
-const PAYLOAD: usize = 32;
-
 fn cases() -> Vec<(&'static str, Expect, Damage)> {
-    use Expect::{Open, Survive, Version};
+    use Expect::{Open, Sound, Survive, Version};
     vec![
         ("undamaged", Survive, |_| ()),
         ("missing", Open(P::LogPresent), Vec::clear),
@@ -94,6 +110,7 @@ fn cases() -> Vec<(&'static str, Expect, Damage)> {
         ("a bad sum of the header", Open(P::LogStart), |log| put(log, 100, &[1])),
         ("another magic", Open(P::LogStart), |log| header(log, 8, b"SOMETHIN")),
         ("version from the future", Version, |log| header(log, VERSION, &[9])),
+        ("version from the past", Version, |log| header(log, VERSION, &[1])),
         ("another file's", Open(P::LogOwner), |log| header(log, FILE_ID, &[1; 16])),
         ("an older epoch", Open(P::LogOwner), |log| header(log, EPOCH, &0_u64.to_le_bytes())),
         ("a newer epoch", Open(P::LogOwner), |log| header(log, EPOCH, &99_u64.to_le_bytes())),
@@ -126,24 +143,41 @@ fn cases() -> Vec<(&'static str, Expect, Damage)> {
         }),
         ("an LSN twice", Open(P::LogRecord), |log| {
             let lsn: [u8; 8] = {
-                let at = commit(log, 3).0 + 8;
+                let at = commit(log, 3).0 + LSN;
                 log[0].1[at..at + 8].try_into().unwrap()
             };
-            operation(log, 4, 8, &lsn);
+            operation(log, 4, LSN, &lsn);
         }),
         ("an LSN that goes back", Open(P::LogRecord), |log| {
-            operation(log, 4, 8, &1_u64.to_le_bytes());
+            operation(log, 4, LSN, &1_u64.to_le_bytes());
         }),
         ("an LSN that jumps", Open(P::LogRecord), |log| {
-            operation(log, 4, 8, &(u64::MAX - 1).to_le_bytes());
+            operation(log, 4, LSN, &(u64::MAX - 1).to_le_bytes());
         }),
         ("a record as long as nothing is", Open(P::LogRecord), |log| {
             let at = commit(log, 4).0;
-            put(log, at + 4, &u32::MAX.to_le_bytes());
+            put(log, at + LEN, &u32::MAX.to_le_bytes());
         }),
-        ("unknown flags", Open(P::LogRecord), |log| operation(log, 4, 28, &[9])),
+        (
+            "a record as long as nothing is, with a right sum of its header",
+            Open(P::LogRecord),
+            |log| {
+                let at = commit(log, 4).0;
+                put(log, at + LEN, &u32::MAX.to_le_bytes());
+                seal_header(log, at);
+            },
+        ),
+        ("an unknown kind", Open(P::LogRecord), |log| operation(log, 4, KIND, &[9])),
+        ("a bad sum of a header in a record with a right one", Open(P::LogRecord), |log| {
+            let (at, len) = commit(log, 4);
+            let old = log[0].1[at + HEADER_CRC];
+            put(log, at + HEADER_CRC, &[old ^ 1]);
+            let bytes = &log[0].1;
+            let sum = crc(salt(bytes), &bytes[at + HEADER_CRC..at + PAYLOAD + len]);
+            put(log, at, &sum.to_le_bytes());
+        }),
         ("a chain that begins in its middle", Open(P::LogRecord), |log| {
-            operation(log, 4, 24, &[1]);
+            operation(log, 4, FRAGMENT, &[1]);
         }),
         ("a right sum over an unknown operation", Open(P::LogOperation), |log| {
             operation(log, 4, PAYLOAD, &[77]);
@@ -192,15 +226,32 @@ fn cases() -> Vec<(&'static str, Expect, Damage)> {
             let name = next_name(&log[0].0);
             log.push((name, vec![0; 64 << 20]));
         }),
-        ("a segment full of what looks like records", Survive, |log| {
-            let name = next_name(&log[0].0);
-            let mut record = [0; 32];
-            record[4..8].copy_from_slice(&(1_u32 << 19).to_le_bytes());
-            record[8] = 200;
-            record[28] = 1;
-            log.push((name, record.repeat(1 << 15)));
+        ("a segment full of what looks like records", Sound, |log| {
+            let next = headers_only(log);
+            log.push(next);
+        }),
+        ("a segment full of headers with right sums", Open(P::LogRecord), |log| {
+            let mut next = vec![headers_only(log)];
+            // The salt is that of the number in its name; it has no header itself.
+            let mut identity = log[0].1[..PAGE].to_vec();
+            let number = 1 + u64::from_le_bytes(identity[NUMBER..NUMBER + 8].try_into().unwrap());
+            identity[NUMBER..NUMBER + 8].copy_from_slice(&number.to_le_bytes());
+            next[0].1[..PAGE].copy_from_slice(&identity);
+            (PAGE..next[0].1.len()).step_by(32).for_each(|at| seal_header(&mut next, at));
+            next[0].1[..PAGE].fill(0);
+            log.append(&mut next);
         }),
     ]
+}
+
+/// A segment after the log's of headers without sums: each of a record of half its length.
+fn headers_only(log: &Log) -> (String, Vec<u8>) {
+    let mut record = [0; PAYLOAD];
+    record[LEN..LEN + 4].copy_from_slice(&(1_u32 << 19).to_le_bytes());
+    record[LSN..LSN + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+    record[LSN + 8..PAYLOAD].copy_from_slice(&((1_u64 << 40) - 1).to_le_bytes());
+    record[KIND] = 1;
+    (next_name(&log[0].0), record.repeat(1 << 15))
 }
 
 fn next_name(name: &str) -> String {

@@ -237,7 +237,7 @@ fn no_phantom_in_a_new_epoch() {
 #[test]
 fn zeros_and_other_segments_records_do_not_verify() {
     let salt = |segment| Salt::new(&[7; 16], start().epoch, segment);
-    assert_eq!(Record::decode(&[0; 32]), None);
+    assert_eq!(Record::decode(&[0; 32], salt(1)), None);
     let lsn = Lsn(4);
     let kind = record::Kind::Last;
     let written = Record { len: 5, lsn, durable_lsn: Lsn(3), fragment: 0, kind };
@@ -245,18 +245,19 @@ fn zeros_and_other_segments_records_do_not_verify() {
     written.encode(&mut bytes);
     bytes.extend_from_slice(b"hello");
     record::seal(&mut bytes, salt(1));
-    assert_eq!(Record::decode(&bytes), Some(written));
+    assert_eq!(Record::decode(&bytes, salt(1)), Some(written));
     assert!(record::verifies(&bytes, salt(1)));
     for other in [0, 2, 3, 1 << 32, u64::MAX] {
+        assert_eq!(Record::decode(&bytes, salt(other)), None);
         assert!(!record::verifies(&bytes, salt(other)));
     }
     assert!(!record::verifies(&bytes[..3], salt(1)));
-    assert_eq!(Record::decode(&bytes[..31]), None);
+    assert_eq!(Record::decode(&bytes[..31], salt(1)), None);
 }
 
 /// Sums the record at `at` anew, if its length lets that be done.
 fn reseal(bytes: &mut [u8], at: usize, salt: Salt) {
-    let Some(head) = bytes.get(at + 4..at + 8) else { return };
+    let Some(head) = bytes.get(at + 8..at + 12) else { return };
     let len = u32::from_le_bytes(head.try_into().unwrap()) as usize;
     if let Some(record) = bytes.get_mut(at..at + 32 + len) {
         record::seal(record, salt);

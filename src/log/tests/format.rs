@@ -61,26 +61,25 @@ fn log_record() {
     for row in &rows {
         let mut marked = zero;
         match row.name {
-            "crc" => continue,
+            "crc" | "header_crc" => continue,
             "len" => marked.len = MARK as u32,
             "lsn" => marked.lsn = Lsn(MARK),
             "durable_lsn" => marked.durable_lsn = Lsn(MARK),
             "fragment" => marked.fragment = MARK as u32,
-            "flags" => {
-                for (kind, flags) in [(Kind::Part, 0_u32), (Kind::Last, 1), (Kind::Padding, 2)] {
-                    let bytes = encode(Record { kind, ..zero });
-                    assert_eq!(bytes[row.range()], flags.to_le_bytes());
+            "kind" => {
+                for (kind, byte) in [(Kind::Part, 0), (Kind::Last, 1), (Kind::Padding, 2)] {
+                    assert_eq!(encode(Record { kind, ..zero })[row.range()], [byte]);
                 }
                 continue;
             }
             name => panic!("the code knows no {name}"),
         }
-        check_field(&rows, row.name, &["crc"], &base, &encode(marked));
+        check_field(&rows, row.name, &["crc", "header_crc"], &base, &encode(marked));
     }
 }
 
 #[test]
-fn a_record_is_summed_after_bytes_16_to_55_of_its_segment() {
+fn a_record_and_its_header_are_summed_after_bytes_16_to_55_of_the_segment() {
     let epoch = Epoch { counter: 3, random: MARK };
     let file_id = *b"0123456789abcdef";
     let block = Header { file_id, epoch, segment: 9, ..header() }.encode();
@@ -91,4 +90,6 @@ fn a_record_is_summed_after_bytes_16_to_55_of_its_segment() {
     record::seal(&mut bytes, Salt::new(&file_id, epoch, 9));
     let summed = [&block[16..56], &bytes[4..]].concat();
     assert_eq!(bytes[..4], crc32(0, &summed).to_le_bytes());
+    let summed = [&block[16..56], &bytes[7..32]].concat();
+    assert_eq!(bytes[4..7], crc32(0, &summed).to_le_bytes()[..3]);
 }

@@ -6,5 +6,6 @@ mod crash;
 mod damage;
 mod disk;
 mod format;
+mod look_alike;
 mod rescue;
 mod round_trip;
