@@ -352,6 +352,27 @@ pub(crate) fn has_overflow(page: View<'_>) -> bool {
     headers(page).any(|header| header & 0xffff != 0)
 }
 
+/// A record of this length that the page admits to be in overflow by a filter bit of another one:
+/// if it goes there, no bit is set for it.
+pub(crate) fn admitted<'a>(
+    page: View<'a>,
+    shape: &Shape,
+    len: usize,
+    hash_of: impl Fn(&Record<'_>) -> u64,
+) -> Option<(SlotPlace, u64, Record<'a>)> {
+    let has_filter =
+        |index: &usize| page.cell(*index).is_some_and(|cell| cell.header() & 0xffff != 0);
+    // Records that stand behind their home cell are not worth a look at every cell.
+    let slots = (0..cell_count(page))
+        .filter(has_filter)
+        .flat_map(|index| slots_of_cell(page, Some(*shape), index));
+    slots
+        .filter_map(|slot| Some((slot.place, slot.record?)))
+        .filter(|(_, record)| shape.record_len(record) == len)
+        .map(|(place, record)| (place, hash_of(&record), record))
+        .find(|(_, hash, _)| admits_overflow(page, *hash))
+}
+
 /// The record in a slot; `shape` is the page's.
 #[inline]
 pub(crate) fn record_at<'a>(page: View<'a>, shape: &Shape, place: SlotPlace) -> Option<Record<'a>> {

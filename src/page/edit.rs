@@ -78,12 +78,7 @@ impl Frame<'_> {
         }
         let cells = cell_count(self.view());
         let home = home_cell(hash, cells);
-        let Some((distance, lane)) = (0..cells).find_map(|distance| {
-            let cell = self.view().cell(wrap(home + distance, cells))?;
-            Some((distance, cell.empty_lane()?))
-        }) else {
-            return false;
-        };
+        let Some((distance, lane)) = self.empty_lane(home) else { return false };
         let Some(offset) = record.with_parts(|parts| self.append(parts, 0)) else { return false };
         if distance > 0 {
             self.raise_spill(home, distance);
@@ -91,6 +86,42 @@ impl Frame<'_> {
         self.count_records(1);
         self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
         true
+    }
+
+    /// How far the nearest cell with an empty slot is from `home`, and the slot.
+    fn empty_lane(&self, home: usize) -> Option<(usize, usize)> {
+        let cells = cell_count(self.view());
+        (0..cells).find_map(|distance| {
+            let cell = self.view().cell(wrap(home + distance, cells))?;
+            Some((distance, cell.empty_lane()?))
+        })
+    }
+
+    /// Puts a record of another key, as long, in a record's place. Nobody else may see the page
+    /// yet.
+    pub(crate) fn exchange(
+        &mut self,
+        shape: &Shape,
+        place: SlotPlace,
+        hash: u64,
+        record: &Record<'_>,
+    ) {
+        let cells = cell_count(self.view());
+        let home = home_cell(hash, cells);
+        if let Shape::Fixed(of) = shape {
+            self.overwrite_fixed(of, place, hash, record);
+            self.raise_spill(home, wrap(place.cell + cells - home, cells));
+            return;
+        }
+        assert_eq!(self.record_len(place), record.encoded_len());
+        let tail = self.view().tail(place.cell, place.lane).expect("a live slot of this page");
+        let offset = self.view().len() - tail.len();
+        record.with_parts(|parts| self.overwrite(offset, parts));
+        self.store_lane(place.cell, place.lane, 0);
+        let (distance, lane) = self.empty_lane(home).expect("one was just emptied");
+        self.raise_spill(home, distance);
+        let offset = u16::try_from(offset).expect("it was in a slot");
+        self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
     }
 
     /// Puts another record of the same key in a record's place, so that no search misses the key.

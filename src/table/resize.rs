@@ -22,6 +22,7 @@ use super::{Home, Table};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::bucket;
+use crate::page::edit::crowded_last;
 use crate::page::record::Record;
 use crate::page::shape::Shape;
 use crate::pager::{Page, Side, State, Which};
@@ -211,7 +212,7 @@ impl Table {
                 found.push((hash, record));
             }
         }
-        let found = by_bucket(next.layout, &found);
+        let mut found = by_bucket(next.layout, &found);
         let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
             next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
         };
@@ -219,7 +220,7 @@ impl Table {
             // There is a page on file only if it is damaged; it is checked before anything moves.
             self.pager.private_bucket(next, next.layout.bucket_of(*hash))?;
         }
-        for group in found.chunk_by(same) {
+        for group in found.chunk_by_mut(same) {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }
@@ -228,16 +229,18 @@ impl Table {
     }
 
     /// Places the records of one bucket: a page of its own at once if it has none yet.
-    fn place_group(&mut self, home: &Home, group: &[(u64, Record<'_>)]) {
-        let mut rest = std::borrow::Cow::Borrowed(group);
-        if self.pager.bucket_frame(&home.side, home.bucket).is_none() {
-            let of = self.bucket_page(home);
-            let (frame, left) = self.pager.new_frame(|frame| of.fill(frame, group));
-            self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
-            rest = left.into();
+    fn place_group(&mut self, home: &Home, group: &mut [(u64, Record<'_>)]) {
+        if self.pager.bucket_frame(&home.side, home.bucket).is_some() {
+            group.iter().for_each(|(hash, record)| self.place(home, *hash, record));
+            return;
         }
-        for (hash, record) in rest.iter() {
-            self.place(home, *hash, record);
+        let (page_size, shape) = (self.shared().parameters.page_size, self.shared().shape);
+        crowded_last(page_size, &shape, group);
+        let of = self.bucket_page(home);
+        let (frame, rest) = self.pager.new_frame(|frame| of.fill(frame, group));
+        self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
+        if !rest.is_empty() {
+            self.place_in_overflow(home, &rest, true);
         }
     }
 }
