@@ -275,7 +275,7 @@ impl<'a> Frame<'a> {
         assert!(*start <= heap_start(self.0));
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let offset = start.checked_sub(len.max(1)).filter(|&o| o >= self.cells_end())?;
-        // SAFETY: rules 3 and 5: the writer's alone, below every slot's offset.
+        // SAFETY: within `cells_end..heap_start`, by the checks above: rules 3 and 5.
         unsafe { self.write_parts(offset, parts) };
         *start = offset;
         u16::try_from(offset).ok()
@@ -283,17 +283,19 @@ impl<'a> Frame<'a> {
 
     /// Writes a record over another one that is as long. Nobody else may see the page yet.
     pub(crate) fn overwrite(&mut self, offset: usize, parts: &[&[u8]]) {
-        // SAFETY: the page is the writer's alone.
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        assert!(offset >= self.cells_end() && len <= self.0.len.saturating_sub(offset));
+        // SAFETY: within the page, by the check above, and the page is the writer's alone.
         unsafe { self.write_parts(offset, parts) };
     }
 
     /// # Safety
-    /// Nobody looks at the bytes that are written.
+    /// The bytes that are written are within the page, and nobody looks at them.
+    #[inline]
     unsafe fn write_parts(&mut self, offset: usize, parts: &[&[u8]]) {
         let mut at = offset;
         for part in parts {
-            assert!(at >= self.cells_end() && part.len() <= self.0.len.saturating_sub(at));
-            // SAFETY: within the page, by the check above.
+            // SAFETY: within the page, by the caller's promise.
             let target = unsafe { self.0.start.as_ptr().add(at) };
             // SAFETY: the caller's promise.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), target, part.len()) };

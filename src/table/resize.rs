@@ -15,6 +15,7 @@
 //!
 //! Litwin's linear hashing (1980) with Larson's small steps (1980); the direct ratios are ours.
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,7 @@ use super::{Home, Table};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::bucket;
+use crate::page::cell_count;
 use crate::page::edit::crowded_last;
 use crate::page::record::Record;
 use crate::page::shape::Shape;
@@ -29,7 +31,7 @@ use crate::pager::{Page, Side, State, Which};
 
 /// The fill that inserts keep to, in percent of the bytes of all bucket pages' payload; records in
 /// overflow count as if they stood in bucket pages.
-const TARGET_FILL: u64 = 90;
+const TARGET_FILL: u64 = 91;
 /// Below this fill the table shrinks.
 const LOW_FILL: u64 = 45;
 /// What a shrinking sweep aims at.
@@ -200,27 +202,36 @@ impl Table {
         for &word in chain {
             pages.extend(shared.page(&pin, current, Which::Runs, run, word, None)?);
         }
-        let mut found: Vec<(u64, Record<'_>)> = Vec::new();
+        let first =
+            next.layout.bucket_of(current.layout.first_hash(run * RUN_BUCKETS).unwrap_or(0));
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for page in &pages {
-            for record in bucket::records(page.view()) {
-                let (_, _, record) = record.map_err(|fault| fault.at(&shared.path, Place::File))?;
+            let view = page.view();
+            let looked = bucket::visit(view, &shared.shape, 0..cell_count(view), |_, record| {
+                let Some(record) = record else {
+                    return Break(Fault::new(Promise::RecordBounds, view.len() as u64, 0));
+                };
                 let hash = self.hash_of(&record);
                 // A record of another run would go to pages that this step has not made its own.
                 let its_run = Layout::run_of(current.layout.bucket_of(hash));
-                Fault::expect(Promise::RecordBucket, run, its_run)
-                    .map_err(|fault| fault.at(&shared.path, Place::File))?;
-                found.push((hash, record));
+                if its_run != run {
+                    return Break(Fault::new(Promise::RecordBucket, run, its_run));
+                }
+                let bucket = next.layout.bucket_of(hash) - first;
+                group_of(&mut groups, bucket).push((hash, record));
+                Continue(())
+            });
+            if let Break(fault) = looked {
+                return Err(fault.at(&shared.path, Place::File));
             }
         }
-        let mut found = by_bucket(next.layout, &found);
-        let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
-            next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
-        };
-        for (hash, _) in found.chunk_by(same).filter_map(|group| group.first()) {
-            // There is a page on file only if it is damaged; it is checked before anything moves.
-            self.pager.private_bucket(next, next.layout.bucket_of(*hash))?;
+        for (bucket, group) in (first..).zip(&groups) {
+            if !group.is_empty() {
+                // There is a page on file only if it is damaged; it is checked before anything moves.
+                self.pager.private_bucket(next, bucket)?;
+            }
         }
-        for group in found.chunk_by_mut(same) {
+        for group in &mut groups {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }
@@ -245,34 +256,18 @@ impl Table {
     }
 }
 
-/// The records ordered by their buckets, of which a run has few: counted, then placed.
-fn by_bucket<'r>(layout: Layout, found: &[(u64, Record<'r>)]) -> Vec<(u64, Record<'r>)> {
-    let buckets = found.iter().map(|(hash, _)| layout.bucket_of(*hash));
-    let first = buckets.clone().min().unwrap_or_default();
-    let place = |hash| usize::try_from(layout.bucket_of(hash) - first).expect("a run is short");
-    let mut ends = vec![0_usize; buckets.max().map_or(0, |last| place_count(last - first))];
-    for (hash, _) in found {
-        if let Some(end) = ends.get_mut(place(*hash)) {
-            *end += 1;
-        }
-    }
-    let mut sum = 0;
-    for end in &mut ends {
-        sum += std::mem::replace(end, sum);
-    }
-    let mut ordered = found.to_vec();
-    for record in found {
-        let Some(next) = ends.get_mut(place(record.0)) else { continue };
-        if let Some(slot) = ordered.get_mut(*next) {
-            *slot = *record;
-        }
-        *next += 1;
-    }
-    ordered
-}
+/// Records of one bucket, with their hashes.
+type Group<'r> = Vec<(u64, Record<'r>)>;
 
-fn place_count(last: u64) -> usize {
-    usize::try_from(last + 1).expect("a run is short")
+/// The records of a bucket, which is counted from the first that the run reaches into.
+fn group_of<'g, 'r>(groups: &'g mut Vec<Group<'r>>, bucket: u64) -> &'g mut Group<'r> {
+    /// More than a bucket has of records of a usual size.
+    const USUAL: usize = 48;
+    let index = usize::try_from(bucket).expect("a run is short");
+    if index >= groups.len() {
+        groups.resize_with(index + 1, || Vec::with_capacity(USUAL));
+    }
+    groups.get_mut(index).expect("it was just made")
 }
 
 /// The next larger layout: doubling while the table is small and cheap to move, then by steps
@@ -282,7 +277,7 @@ fn grown(current: Layout) -> u64 {
     match count {
         0..RUN_BUCKETS => count * 2,
         RUN_BUCKETS..1024 => (count * 3).div_ceil(2),
-        _ => (count * 5).div_ceil(4),
+        _ => (count * 9).div_ceil(8),
     }
 }
 
