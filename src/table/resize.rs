@@ -31,7 +31,7 @@ use crate::pager::{Page, Side, State, Which};
 
 /// The fill that inserts keep to, in percent of the bytes of all bucket pages' payload; records in
 /// overflow count as if they stood in bucket pages.
-const TARGET_FILL: u64 = 91;
+const TARGET_FILL: u64 = 90;
 /// Below this fill the table shrinks.
 const LOW_FILL: u64 = 45;
 /// What a shrinking sweep aims at.
@@ -277,7 +277,7 @@ fn grown(current: Layout) -> u64 {
     match count {
         0..RUN_BUCKETS => count * 2,
         RUN_BUCKETS..1024 => (count * 3).div_ceil(2),
-        _ => (count * 9).div_ceil(8),
+        _ => (count * 5).div_ceil(4),
     }
 }
 
