@@ -356,4 +356,47 @@ mod tests {
             assert!(with * 2 < without && with <= 20, "{shape:?}: {with}, {without}");
         }
     }
+
+    #[test]
+    fn an_exchanged_record_stands_where_a_search_looks_and_the_other_one_is_gone() {
+        let key_of = |record: &Record<'_>| record.key_in_page().map(<[u8]>::to_vec);
+        let hash_of = |record: &Record<'_>| hash(record.key_in_page().unwrap_or_default(), 1);
+        let keys: Vec<[u8; 16]> = (0_u128..80).map(u128::to_le_bytes).collect();
+        let records: Vec<(u64, Record<'_>)> = keys
+            .iter()
+            .map(|key| (hash(key, 1), Record::Inline { key, value: &[7; 39] }))
+            .collect();
+        for shape in [Shape::General, Shape::new(4096, 496, Some(16), Some(39))] {
+            let of = PageOf { kind: Kind::Bucket, owner: 1, bucket_count: 2, shape };
+            let (mut memory, mut other) = (OwnedPage::new(4096), OwnedPage::new(4096));
+            let mut frame = memory.frame(0, 4096);
+            let rest = of.fill(&mut frame, &records);
+            assert!(bucket::admitted(frame.view(), &shape, 57, hash_of).is_none());
+            rest.iter().skip(1).for_each(|(hash, _)| frame.note_overflow(*hash));
+            let len = shape.record_len(&rest[0].1);
+            let admitted = bucket::admitted(frame.view(), &shape, len, hash_of);
+            assert!(bucket::admits_overflow(frame.view(), admitted.expect("one of many").1));
+            let places: Vec<_> =
+                bucket::records(frame.view()).map(|found| found.unwrap()).collect();
+            for (place, _, gone) in &places {
+                let mut copy = other.frame(0, 4096);
+                copy.copy_from(frame.view());
+                copy.exchange(&shape, *place, rest[0].0, &rest[0].1);
+                bucket::check_structure(copy.view()).unwrap();
+                bucket::check_tidy(copy.view()).unwrap();
+                let mut expected: Vec<_> = places.iter().map(|(_, _, r)| key_of(r)).collect();
+                expected.retain(|key| *key != key_of(gone));
+                expected.push(key_of(&rest[0].1));
+                let mut found = Vec::new();
+                for record in bucket::records(copy.view()) {
+                    let (place, tag, record) = record.unwrap();
+                    assert!(bucket::is_reachable(copy.view(), place, tag, hash_of(&record)));
+                    found.push(key_of(&record));
+                }
+                expected.sort();
+                found.sort();
+                assert_eq!(found, expected, "{shape:?}");
+            }
+        }
+    }
 }
