@@ -15,6 +15,8 @@
 //!
 //! One page. Knows nothing of layouts, of chains, of the log.
 
+use std::ops::ControlFlow;
+
 use super::record::{LargeRecord, Record};
 use super::shape::{Fixed, Shape};
 use super::view::{cell_count, heap_start, live_len, record_count};
@@ -350,6 +352,61 @@ pub(crate) fn admits_overflow(page: View<'_>, hash: u64) -> bool {
 /// Whether the page admits that any record may be in overflow.
 pub(crate) fn has_overflow(page: View<'_>) -> bool {
     headers(page).any(|header| header & 0xffff != 0)
+}
+
+/// A record of this length that the page admits to be in overflow by a filter bit of another one:
+/// if it goes there, no bit is set for it.
+pub(crate) fn admitted<'a>(
+    page: View<'a>,
+    shape: &Shape,
+    len: usize,
+    hash_of: impl Fn(&Record<'_>) -> u64,
+) -> Option<(SlotPlace, u64, Record<'a>)> {
+    // Records that stand behind their home cell are not worth a look at every cell.
+    let has_filter =
+        |index: &usize| page.cell(*index).is_some_and(|cell| cell.header() & 0xffff != 0);
+    let cells = (0..cell_count(page)).filter(has_filter);
+    let found = visit(page, shape, cells, |place, record| {
+        let Some(record) = record.filter(|record| shape.record_len(record) == len) else {
+            return ControlFlow::Continue(());
+        };
+        let hash = hash_of(&record);
+        match admits_overflow(page, hash) {
+            true => ControlFlow::Break((place, hash, record)),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    found.break_value()
+}
+
+/// Shows `look` the records of some cells until it breaks off; `None` for a slot that does not hold
+/// one. `shape` is the page's. As [`slots`], and faster.
+#[inline]
+pub(crate) fn visit<'a, B>(
+    page: View<'a>,
+    shape: &Shape,
+    cells: impl Iterator<Item = usize>,
+    mut look: impl FnMut(SlotPlace, Option<Record<'a>>) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    for index in cells {
+        match shape {
+            Shape::General => {
+                let Some(cell) = page.cell(index) else { break };
+                for (lane, _, _) in cell.slots() {
+                    let record = page.tail(index, lane).and_then(Record::decode);
+                    look(SlotPlace { cell: index, lane }, record)?;
+                }
+            }
+            Shape::Fixed(of) => {
+                let Some(cell) = page.tag_cell(index) else { break };
+                for (slot, _) in cell.live() {
+                    let place = SlotPlace { cell: index, lane: slot + 1 };
+                    look(place, fixed::record(page, of, index, slot))?;
+                }
+            }
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 /// The record in a slot; `shape` is the page's.

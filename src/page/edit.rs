@@ -78,12 +78,7 @@ impl Frame<'_> {
         }
         let cells = cell_count(self.view());
         let home = home_cell(hash, cells);
-        let Some((distance, lane)) = (0..cells).find_map(|distance| {
-            let cell = self.view().cell(wrap(home + distance, cells))?;
-            Some((distance, cell.empty_lane()?))
-        }) else {
-            return false;
-        };
+        let Some((distance, lane)) = self.empty_lane(home) else { return false };
         let Some(offset) = record.with_parts(|parts| self.append(parts, 0)) else { return false };
         if distance > 0 {
             self.raise_spill(home, distance);
@@ -91,6 +86,42 @@ impl Frame<'_> {
         self.count_records(1);
         self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
         true
+    }
+
+    /// How far the nearest cell with an empty slot is from `home`, and the slot.
+    fn empty_lane(&self, home: usize) -> Option<(usize, usize)> {
+        let cells = cell_count(self.view());
+        (0..cells).find_map(|distance| {
+            let cell = self.view().cell(wrap(home + distance, cells))?;
+            Some((distance, cell.empty_lane()?))
+        })
+    }
+
+    /// Puts a record of another key, as long, in a record's place. Nobody else may see the page
+    /// yet.
+    pub(crate) fn exchange(
+        &mut self,
+        shape: &Shape,
+        place: SlotPlace,
+        hash: u64,
+        record: &Record<'_>,
+    ) {
+        let cells = cell_count(self.view());
+        let home = home_cell(hash, cells);
+        if let Shape::Fixed(of) = shape {
+            self.overwrite_fixed(of, place, hash, record);
+            self.raise_spill(home, wrap(place.cell + cells - home, cells));
+            return;
+        }
+        assert_eq!(self.record_len(place), record.encoded_len());
+        let tail = self.view().tail(place.cell, place.lane).expect("a live slot of this page");
+        let offset = self.view().len() - tail.len();
+        record.with_parts(|parts| self.overwrite(offset, parts));
+        self.store_lane(place.cell, place.lane, 0);
+        let (distance, lane) = self.empty_lane(home).expect("one was just emptied");
+        self.raise_spill(home, distance);
+        let offset = u16::try_from(offset).expect("it was in a slot");
+        self.store_lane(wrap(home + distance, cells), lane, slot(hash, offset));
     }
 
     /// Puts another record of the same key in a record's place, so that no search misses the key.
@@ -374,6 +405,49 @@ mod tests {
             let (with, without) = (sent_on(shape, mean, true), sent_on(shape, mean, false));
             println!("{shape:?}: {with} in a thousand, without the order {without}");
             assert!(with * 2 < without && with <= 20, "{shape:?}: {with}, {without}");
+        }
+    }
+
+    #[test]
+    fn an_exchanged_record_stands_where_a_search_looks_and_the_other_one_is_gone() {
+        let key_of = |record: &Record<'_>| record.key_in_page().map(<[u8]>::to_vec);
+        let hash_of = |record: &Record<'_>| hash(record.key_in_page().unwrap_or_default(), 1);
+        let keys: Vec<[u8; 16]> = (0_u128..80).map(u128::to_le_bytes).collect();
+        let records: Vec<(u64, Record<'_>)> = keys
+            .iter()
+            .map(|key| (hash(key, 1), Record::Inline { key, value: &[7; 39] }))
+            .collect();
+        for shape in [Shape::General, Shape::new(4096, 496, Some(16), Some(39))] {
+            let of = PageOf { kind: Kind::Bucket, owner: 1, bucket_count: 2, shape };
+            let (mut memory, mut other) = (OwnedPage::new(4096), OwnedPage::new(4096));
+            let mut frame = memory.frame(0, 4096);
+            let rest = of.fill(&mut frame, &records);
+            assert!(bucket::admitted(frame.view(), &shape, 57, hash_of).is_none());
+            rest.iter().skip(1).for_each(|(hash, _)| frame.note_overflow(*hash));
+            let len = shape.record_len(&rest[0].1);
+            let admitted = bucket::admitted(frame.view(), &shape, len, hash_of);
+            assert!(bucket::admits_overflow(frame.view(), admitted.expect("one of many").1));
+            let places: Vec<_> =
+                bucket::records(frame.view()).map(|found| found.unwrap()).collect();
+            for (place, _, gone) in &places {
+                let mut copy = other.frame(0, 4096);
+                copy.copy_from(frame.view());
+                copy.exchange(&shape, *place, rest[0].0, &rest[0].1);
+                bucket::check_structure(copy.view()).unwrap();
+                bucket::check_tidy(copy.view()).unwrap();
+                let mut expected: Vec<_> = places.iter().map(|(_, _, r)| key_of(r)).collect();
+                expected.retain(|key| *key != key_of(gone));
+                expected.push(key_of(&rest[0].1));
+                let mut found = Vec::new();
+                for record in bucket::records(copy.view()) {
+                    let (place, tag, record) = record.unwrap();
+                    assert!(bucket::is_reachable(copy.view(), place, tag, hash_of(&record)));
+                    found.push(key_of(&record));
+                }
+                expected.sort();
+                found.sort();
+                assert_eq!(found, expected, "{shape:?}");
+            }
         }
     }
 }

@@ -293,16 +293,32 @@ impl<'a> Frame<'a> {
         assert!(*start <= heap_start(self.0));
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let offset = start.checked_sub(len.max(1)).filter(|&o| o >= self.cells_end())?;
+        // SAFETY: within `cells_end..heap_start`, by the checks above: rules 3 and 5.
+        unsafe { self.write_parts(offset, parts) };
+        *start = offset;
+        u16::try_from(offset).ok()
+    }
+
+    /// Writes a record over another one that is as long. Nobody else may see the page yet.
+    pub(crate) fn overwrite(&mut self, offset: usize, parts: &[&[u8]]) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        assert!(offset >= self.cells_end() && len <= self.0.len.saturating_sub(offset));
+        // SAFETY: within the page, by the check above, and the page is the writer's alone.
+        unsafe { self.write_parts(offset, parts) };
+    }
+
+    /// # Safety
+    /// The bytes that are written are within the page, and nobody looks at them.
+    #[inline]
+    unsafe fn write_parts(&mut self, offset: usize, parts: &[&[u8]]) {
         let mut at = offset;
         for part in parts {
-            // SAFETY: `at..at + part.len()` is within `cells_end..heap_start`, by the checks above.
+            // SAFETY: within the page, by the caller's promise.
             let target = unsafe { self.0.start.as_ptr().add(at) };
-            // SAFETY: rules 3 and 5: the writer's alone, below every slot's offset.
+            // SAFETY: the caller's promise.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), target, part.len()) };
             at += part.len();
         }
-        *start = offset;
-        u16::try_from(offset).ok()
     }
 
     /// Stores a slot's tag.

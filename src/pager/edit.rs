@@ -263,21 +263,31 @@ impl Pager {
         }
     }
 
-    /// Takes the first page out of a run's chain if it has no records and no page on file follows.
-    pub(crate) fn unlink_empty_head(&mut self, side: &Side, run: u64) {
-        let word = side.load(Which::Runs, run);
-        let Pointer::Frame { frame, .. } = Pointer::decode(word) else { return };
+    /// Takes a page of the writer's own out of a run's chain if it has no records. The first stays
+    /// where a page on file follows.
+    pub(crate) fn unlink_if_empty(&mut self, side: &Side, run: u64, frame: u32) {
         let view = self.frames.view(frame);
-        let next = match Pointer::decode(view.word(crate::page::word::NEXT)) {
-            Pointer::Empty => None,
-            Pointer::Frame { frame, .. } => Some(frame),
-            _ => return,
-        };
-        if crate::page::record_count(view) == 0 {
-            self.publish(side, Which::Runs, run, next);
-            self.discard(word);
-            self.counts.overflow_page_count = self.counts.overflow_page_count.saturating_sub(1);
+        if crate::page::record_count(view) > 0 {
+            return;
         }
+        let next = view.word(crate::page::word::NEXT);
+        match (self.frame_before(side, run, frame), Pointer::decode(next)) {
+            (Some(before), _) => self.edit(before).set_next(next),
+            (None, Pointer::Empty) => self.publish(side, Which::Runs, run, None),
+            (None, Pointer::Frame { frame, .. }) => {
+                self.publish(side, Which::Runs, run, Some(frame));
+            }
+            (None, _) => return,
+        }
+        self.discard(self.word_of(frame));
+        self.counts.overflow_page_count = self.counts.overflow_page_count.saturating_sub(1);
+    }
+
+    /// The frame of a chain that leads to another one of it; `None` before the first.
+    fn frame_before(&self, side: &Side, run: u64, frame: u32) -> Option<u32> {
+        let frames = self.chain_frames(side, run);
+        let at = frames.iter().position(|&other| other == frame).expect("a page of the chain");
+        at.checked_sub(1).and_then(|before| frames.get(before)).copied()
     }
 
     /// Makes the frames that a run's chain begins with the writer's own, so that no frame of this
@@ -310,11 +320,9 @@ impl Pager {
     /// Puts a frame that leads on as another one does in its place in a run's chain, whose frames
     /// are the writer's own.
     pub(crate) fn replace_in_chain(&mut self, side: &Side, run: u64, old: u32, new: u32) {
-        let frames = self.chain_frames(side, run);
-        let at = frames.iter().position(|&frame| frame == old).expect("a page of the chain");
         let word = self.word_of(new);
-        match at.checked_sub(1).and_then(|before| frames.get(before)) {
-            Some(&before) => self.edit(before).set_next(word),
+        match self.frame_before(side, run, old) {
+            Some(before) => self.edit(before).set_next(word),
             None => self.publish(side, Which::Runs, run, Some(new)),
         }
         self.discard(self.word_of(old));
@@ -398,25 +406,33 @@ impl Pager {
         }
     }
 
-    /// Puts a new first page before a run's chain, for a record that no other page has room for.
+    /// Puts a new page behind the frames of a run's chain, for records that no other page has room
+    /// for: so the full pages come first, and most searches end there. Pages on file come after it.
+    /// Gives the frame.
     pub(crate) fn push_overflow<R>(
         &mut self,
         side: &Side,
         run: u64,
         fill: impl FnOnce(&mut Frame<'_>, PageOf) -> R,
-    ) -> R {
-        self.private_chain_frames(side, run);
-        let old_head = side.word(Which::Runs, run).load(Ordering::SeqCst);
-        let old_head = self.shared.with_checksum(old_head);
+    ) -> (u32, R) {
+        let last = self.private_chain_frames(side, run).last().copied();
+        let next = match last {
+            Some(last) => self.frames.view(last).word(crate::page::word::NEXT),
+            None => self.shared.with_checksum(side.load(Which::Runs, run)),
+        };
         let of = self.page_of(side, Which::Runs, run);
         let (frame, result) = self.new_frame(|frame| {
             let result = fill(frame, of);
-            frame.set_next(old_head);
+            frame.set_next(next);
             result
         });
-        self.publish(side, Which::Runs, run, Some(frame));
+        let word = self.word_of(frame);
+        match last {
+            Some(last) => self.edit(last).set_next(word),
+            None => self.publish(side, Which::Runs, run, Some(frame)),
+        }
         self.counts.overflow_page_count += 1;
-        result
+        (frame, result)
     }
 }
 

@@ -15,6 +15,7 @@
 //!
 //! Litwin's linear hashing (1980) with Larson's small steps (1980); the direct ratios are ours.
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,8 @@ use super::{Home, Table};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::bucket;
+use crate::page::cell_count;
+use crate::page::edit::crowded_last;
 use crate::page::record::Record;
 use crate::page::shape::Shape;
 use crate::pager::{Page, Side, State, Which};
@@ -199,31 +202,40 @@ impl Table {
         for &word in chain {
             pages.extend(shared.page(&pin, current, Which::Runs, run, word, None)?);
         }
-        let mut found: Vec<(u64, Record<'_>)> = Vec::new();
+        let first =
+            next.layout.bucket_of(current.layout.first_hash(run * RUN_BUCKETS).unwrap_or(0));
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for (i, page) in pages.iter().enumerate() {
-            // Its lines are asked for in the order of slots, which the processor cannot foresee.
+            let view = page.view();
+            // Lines are looked at in the order of slots, which the processor cannot foresee.
             if let Some(coming) = pages.get(i + 2) {
                 coming.view().prefetch_all();
             }
-            for record in bucket::records(page.view()) {
-                let (_, _, record) = record.map_err(|fault| fault.at(&shared.path, Place::File))?;
+            let looked = bucket::visit(view, &shared.shape, 0..cell_count(view), |_, record| {
+                let Some(record) = record else {
+                    return Break(Fault::new(Promise::RecordBounds, view.len() as u64, 0));
+                };
                 let hash = self.hash_of(&record);
                 // A record of another run would go to pages that this step has not made its own.
                 let its_run = Layout::run_of(current.layout.bucket_of(hash));
-                Fault::expect(Promise::RecordBucket, run, its_run)
-                    .map_err(|fault| fault.at(&shared.path, Place::File))?;
-                found.push((hash, record));
+                if its_run != run {
+                    return Break(Fault::new(Promise::RecordBucket, run, its_run));
+                }
+                let bucket = next.layout.bucket_of(hash) - first;
+                group_of(&mut groups, bucket).push((hash, record));
+                Continue(())
+            });
+            if let Break(fault) = looked {
+                return Err(fault.at(&shared.path, Place::File));
             }
         }
-        let found = by_bucket(next.layout, &found);
-        let same = |(a, _): &(u64, _), (b, _): &(u64, _)| {
-            next.layout.bucket_of(*a) == next.layout.bucket_of(*b)
-        };
-        for (hash, _) in found.chunk_by(same).filter_map(|group| group.first()) {
-            // There is a page on file only if it is damaged; it is checked before anything moves.
-            self.pager.private_bucket(next, next.layout.bucket_of(*hash))?;
+        for (bucket, group) in (first..).zip(&groups) {
+            if !group.is_empty() {
+                // There is a page on file only if it is damaged; it is checked before anything moves.
+                self.pager.private_bucket(next, bucket)?;
+            }
         }
-        for group in found.chunk_by(same) {
+        for group in &mut groups {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }
@@ -232,48 +244,34 @@ impl Table {
     }
 
     /// Places the records of one bucket: a page of its own at once if it has none yet.
-    fn place_group(&mut self, home: &Home, group: &[(u64, Record<'_>)]) {
-        let mut rest = std::borrow::Cow::Borrowed(group);
-        if self.pager.bucket_frame(&home.side, home.bucket).is_none() {
-            let of = self.bucket_page(home);
-            let (frame, left) = self.pager.new_frame(|frame| of.fill(frame, group));
-            self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
-            rest = left.into();
+    fn place_group(&mut self, home: &Home, group: &mut [(u64, Record<'_>)]) {
+        if self.pager.bucket_frame(&home.side, home.bucket).is_some() {
+            group.iter().for_each(|(hash, record)| self.place(home, *hash, record));
+            return;
         }
-        for (hash, record) in rest.iter() {
-            self.place(home, *hash, record);
+        let (page_size, shape) = (self.shared().parameters.page_size, self.shared().shape);
+        crowded_last(page_size, &shape, group);
+        let of = self.bucket_page(home);
+        let (frame, rest) = self.pager.new_frame(|frame| of.fill(frame, group));
+        self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(frame));
+        if !rest.is_empty() {
+            self.place_in_overflow(home, &rest, true);
         }
     }
 }
 
-/// The records ordered by their buckets, of which a run has few: counted, then placed.
-fn by_bucket<'r>(layout: Layout, found: &[(u64, Record<'r>)]) -> Vec<(u64, Record<'r>)> {
-    let buckets = found.iter().map(|(hash, _)| layout.bucket_of(*hash));
-    let first = buckets.clone().min().unwrap_or_default();
-    let place = |hash| usize::try_from(layout.bucket_of(hash) - first).expect("a run is short");
-    let mut ends = vec![0_usize; buckets.max().map_or(0, |last| place_count(last - first))];
-    for (hash, _) in found {
-        if let Some(end) = ends.get_mut(place(*hash)) {
-            *end += 1;
-        }
-    }
-    let mut sum = 0;
-    for end in &mut ends {
-        sum += std::mem::replace(end, sum);
-    }
-    let mut ordered = found.to_vec();
-    for record in found {
-        let Some(next) = ends.get_mut(place(record.0)) else { continue };
-        if let Some(slot) = ordered.get_mut(*next) {
-            *slot = *record;
-        }
-        *next += 1;
-    }
-    ordered
-}
+/// Records of one bucket, with their hashes.
+type Group<'r> = Vec<(u64, Record<'r>)>;
 
-fn place_count(last: u64) -> usize {
-    usize::try_from(last + 1).expect("a run is short")
+/// The records of a bucket, which is counted from the first that the run reaches into.
+fn group_of<'g, 'r>(groups: &'g mut Vec<Group<'r>>, bucket: u64) -> &'g mut Group<'r> {
+    /// More than a bucket has of records of a usual size.
+    const USUAL: usize = 48;
+    let index = usize::try_from(bucket).expect("a run is short");
+    if index >= groups.len() {
+        groups.resize_with(index + 1, || Vec::with_capacity(USUAL));
+    }
+    groups.get_mut(index).expect("it was just made")
 }
 
 /// The next larger layout: doubling while the table is small and cheap to move, then by steps

@@ -174,7 +174,7 @@ impl Table {
             At::Bucket(frame, place) => {
                 if !self.rebuild_bucket(&home, frame, Some(place), Some((hash, &record))) {
                     // Only overflow has room. The new record is there before the old one goes.
-                    self.place_in_overflow(&home, hash, &record, true);
+                    self.place_in_overflow(&home, &[(hash, record)], true);
                     let frame = self.pager.bucket_frame(&home.side, home.bucket);
                     let frame = frame.expect("a bucket with overflow has a page");
                     let gone = self.rebuild_bucket(&home, frame, Some(place), None);
@@ -182,12 +182,13 @@ impl Table {
                 }
             }
             At::Overflow(frame, place) if shape.is_fixed() => {
-                self.rebuild_in_chain(&home, frame, place, (hash, &record));
+                let new = self.rebuild_in_chain(&home, frame, Some(place), (hash, &record));
+                assert!(new.is_some(), "a record fits the place of one of its size");
             }
             At::Overflow(frame, place) => {
                 // Without rebuilding the page that the old record is in.
                 if !self.place_in_bucket(&home, hash, &record) {
-                    self.place_in_overflow(&home, hash, &record, false);
+                    self.place_in_overflow(&home, &[(hash, record)], false);
                 }
                 // A reader that has passed the new place must see that something changed before it
                 // misses the old one.
@@ -227,7 +228,7 @@ impl Table {
     fn remove_from_chain(&mut self, home: &Home, frame: u32, place: SlotPlace) {
         let shape = self.shared().shape;
         self.pager.edit(frame).remove(&shape, place);
-        self.pager.unlink_empty_head(&home.side, home.run);
+        self.pager.unlink_if_empty(&home.side, home.run, frame);
     }
 
     /// A record's length in its page, and where its value is if it is large.
@@ -261,9 +262,34 @@ impl Table {
 
     /// Puts a record that no page holds yet where there is room for it.
     pub(super) fn place(&mut self, home: &Home, hash: u64, record: &Record<'_>) {
-        if !self.place_in_bucket(home, hash, record) {
-            self.place_in_overflow(home, hash, record, true);
+        if !self.place_in_bucket(home, hash, record) && !self.place_by_exchange(home, hash, record)
+        {
+            self.place_in_overflow(home, &[(hash, *record)], true);
         }
+    }
+
+    /// Puts a record into its bucket's full page in the place of another one, which goes to
+    /// overflow: one whose filter bit is set already. So fewer searches for absent keys are sent
+    /// on. `false` if there is none, or the record's own bit is set.
+    fn place_by_exchange(&mut self, home: &Home, hash: u64, record: &Record<'_>) -> bool {
+        let shared = self.shared().clone();
+        let Some(frame) = self.pager.bucket_frame(&home.side, home.bucket) else { return false };
+        let view = shared.arena.view(frame);
+        if bucket::admits_overflow(view, hash) {
+            return false;
+        }
+        let shape = shared.shape;
+        let hash_of = |record: &Record<'_>| self.hash_of(record);
+        let other = bucket::admitted(view, &shape, shape.record_len(record), hash_of);
+        let Some((place, other_hash, other)) = other else { return false };
+        self.place_in_overflow(home, &[(other_hash, other)], true);
+        let (new, ()) = self.pager.new_frame(|new| {
+            new.copy_from(view);
+            new.exchange(&shape, place, hash, record);
+        });
+        self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(new));
+        self.pager.discard(self.pager.word_of(frame));
+        true
     }
 
     fn place_in_bucket(&mut self, home: &Home, hash: u64, record: &Record<'_>) -> bool {
@@ -330,71 +356,71 @@ impl Table {
         }
     }
 
-    fn place_in_overflow(
+    /// Puts records that their bucket's page has no room for into overflow, each into the first page
+    /// with room.
+    pub(super) fn place_in_overflow(
         &mut self,
         home: &Home,
-        hash: u64,
-        record: &Record<'_>,
+        records: &[(u64, Record<'_>)],
         may_rebuild: bool,
     ) {
-        let chain = self.pager.private_chain_frames(&home.side, home.run);
-        let rebuilt = chain.first().filter(|_| may_rebuild);
+        let mut chain = self.pager.private_chain_frames(&home.side, home.run);
         let shape = self.shared().shape;
-        let placed = chain.iter().any(|&frame| self.pager.edit(frame).insert(&shape, hash, record))
-            || rebuilt.is_some_and(|&head| self.rebuild_head(home, head, hash, record));
-        if !placed {
-            let rest = self.pager.push_overflow(&home.side, home.run, |frame, of| {
-                of.fill(frame, &[(hash, *record)]).len()
+        for (hash, record) in records {
+            let insert = |&frame: &u32| self.pager.edit(frame).insert(&shape, *hash, record);
+            if chain.iter().any(insert)
+                || may_rebuild && self.rebuild_any(home, &mut chain, (*hash, record))
+            {
+                continue;
+            }
+            let (frame, rest) = self.pager.push_overflow(&home.side, home.run, |frame, of| {
+                of.fill(frame, &[(*hash, *record)]).len()
             });
             assert_eq!(rest, 0, "an inline record fits an empty page");
+            chain.push(frame);
         }
         let frame = self.pager.bucket_frame(&home.side, home.bucket);
         let frame = frame.expect("a bucket overflows only when its page is full");
-        self.pager.edit(frame).note_overflow(hash);
+        let mut page = self.pager.edit(frame);
+        records.iter().for_each(|(hash, _)| page.note_overflow(*hash));
     }
 
-    /// Replaces a page of a chain by one with another record in the place of one of the same key.
+    /// Replaces a page of a chain by one without dead bytes that holds another record as well, in
+    /// the place of one of the same key or beside all. `None`, and nothing changed, if it does not
+    /// fit.
     fn rebuild_in_chain(
         &mut self,
         home: &Home,
         frame: u32,
-        place: SlotPlace,
+        without: Option<SlotPlace>,
         with: (u64, &Record<'_>),
-    ) {
+    ) -> Option<u32> {
         let of = self.pager.page_of(&home.side, Which::Runs, home.run);
         let seed = self.shared().parameters.hash_seed;
         let (new, fits) = self.pager.new_frame_from(&[frame], |new, sources| {
             let source = sources.first().copied().expect("one source");
             let hash_of = |record: &Record<'_>| super::record_hash(record, seed);
-            of.remake(new, source, Some(place), Some(with), hash_of)
-        });
-        assert!(fits, "a record fits the place of one of its size");
-        self.pager.replace_in_chain(&home.side, home.run, frame, new);
-    }
-
-    /// Replaces the first page of a chain by one without dead bytes that holds the record as well.
-    fn rebuild_head(&mut self, home: &Home, head: u32, hash: u64, record: &Record<'_>) -> bool {
-        let view = self.pager.view(head);
-        let shape = &self.shared().shape;
-        let live = crate::page::live_len(view) + shape.record_len(record);
-        // Only if it gains a good deal: else a full page is rebuilt for nothing again and again.
-        if (live + view.len() / 8) as u64 > shape.payload(view.len()) {
-            return false;
-        }
-        let seed = self.shared().parameters.hash_seed;
-        let of = self.pager.page_of(&home.side, Which::Runs, home.run);
-        let (new, fits) = self.pager.new_frame_from(&[head], |new, sources| {
-            let source = sources.first().copied().expect("one source");
-            let with = Some((hash, record));
-            of.remake(new, source, None, with, |record| super::record_hash(record, seed))
+            of.remake(new, source, without, Some(with), hash_of)
         });
         if !fits {
             self.pager.give_back_frame(new);
-            return false;
+            return None;
         }
-        let old = self.pager.word_of(head);
-        self.pager.publish(&home.side, Which::Runs, home.run, Some(new));
-        self.pager.discard(old);
-        true
+        self.pager.replace_in_chain(&home.side, home.run, frame, new);
+        Some(new)
+    }
+
+    /// Adds a record to the first page of a chain that has room for it once its dead bytes are
+    /// dropped; the frames are the chain's.
+    fn rebuild_any(&mut self, home: &Home, chain: &mut [u32], with: (u64, &Record<'_>)) -> bool {
+        let shape = self.shared().shape;
+        chain.iter_mut().any(|frame| {
+            let view = self.pager.view(*frame);
+            let live = crate::page::live_len(view) + shape.record_len(with.1);
+            // Only if it gains a good deal: else a full page is rebuilt again and again for nothing.
+            let gains = (live + view.len() / 8) as u64 <= shape.payload(view.len());
+            let new = gains.then(|| self.rebuild_in_chain(home, *frame, None, with)).flatten();
+            new.inspect(|new| *frame = *new).is_some()
+        })
     }
 }
