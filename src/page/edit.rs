@@ -326,7 +326,7 @@ impl PageOf {
         records: &[(u64, Record<'r>)],
     ) -> Vec<(u64, Record<'r>)> {
         const LANES: usize = CELL_SLOTS + 1;
-        frame.reset_header(self.kind, cells, self.owner, self.bucket_count);
+        frame.reset(self.kind, cells, self.owner, self.bucket_count);
         let mut lanes = vec![0; cells * LANES];
         let mut used = vec![0; cells];
         let mut start = frame.view().len();

@@ -95,11 +95,6 @@ impl<'a> View<'a> {
         prefetch(self.start.as_ptr().wrapping_add(offset));
     }
 
-    /// Asks for all of its lines.
-    pub(crate) fn prefetch_all(&self) {
-        (0..self.len).step_by(LINE_SIZE).for_each(|offset| self.prefetch(offset));
-    }
-
     #[inline]
     fn atomic(&self, index: usize) -> Option<&'a AtomicU64> {
         if index >= self.len / 8 {
@@ -248,25 +243,12 @@ impl<'a> Frame<'a> {
 
     /// Makes it an empty page of a kind with `cell_count` cells. Nobody else may see it yet.
     pub(crate) fn reset(&mut self, kind: super::Kind, cells: usize, owner: u64, bucket_count: u64) {
-        self.reset_header(kind, cells, owner, bucket_count);
-        for index in HEADER_SIZE / 8..self.cells_end() / 8 {
-            self.store_word(index, 0);
-        }
-    }
-
-    /// The same, but that the cells are left for [`Frame::store_cells`].
-    pub(crate) fn reset_header(
-        &mut self,
-        kind: super::Kind,
-        cells: usize,
-        owner: u64,
-        bucket_count: u64,
-    ) {
-        assert!(cells <= 255 && HEADER_SIZE + cells * LINE_SIZE <= self.0.len);
+        let end = HEADER_SIZE + cells * LINE_SIZE;
+        assert!(cells <= 255 && end <= self.0.len);
         // The count of cells first: it is what `store_word` checks against.
         let first = (kind as u64) << 32 | (cells as u64) << 40;
         self.store_word(word::FIRST, first);
-        for index in 1..HEADER_SIZE / 8 {
+        for index in 1..end / 8 {
             self.store_word(index, 0);
         }
         self.store_word(word::OWNER, owner);

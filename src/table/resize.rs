@@ -23,15 +23,15 @@ use super::{Home, Table};
 use crate::error::{Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::page::bucket;
-use crate::page::cell_count;
 use crate::page::edit::crowded_last;
 use crate::page::record::Record;
 use crate::page::shape::Shape;
+use crate::page::{LINE_SIZE, cell_count};
 use crate::pager::{Page, Side, State, Which};
 
 /// The fill that inserts keep to, in percent of the bytes of all bucket pages' payload; records in
 /// overflow count as if they stood in bucket pages.
-const TARGET_FILL: u64 = 90;
+const TARGET_FILL: u64 = 91;
 /// Below this fill the table shrinks.
 const LOW_FILL: u64 = 45;
 /// What a shrinking sweep aims at.
@@ -209,7 +209,8 @@ impl Table {
             let view = page.view();
             // Lines are looked at in the order of slots, which the processor cannot foresee.
             if let Some(coming) = pages.get(i + 2) {
-                coming.view().prefetch_all();
+                let view = coming.view();
+                (0..view.len()).step_by(LINE_SIZE).for_each(|offset| view.prefetch(offset));
             }
             let looked = bucket::visit(view, &shared.shape, 0..cell_count(view), |_, record| {
                 let Some(record) = record else {
@@ -281,7 +282,7 @@ fn grown(current: Layout) -> u64 {
     match count {
         0..RUN_BUCKETS => count * 2,
         RUN_BUCKETS..1024 => (count * 3).div_ceil(2),
-        _ => (count * 5).div_ceil(4),
+        _ => (count * 9).div_ceil(8),
     }
 }
 
