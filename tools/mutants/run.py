@@ -28,11 +28,10 @@ TREE = WORK / "tree"
 SOURCE = WORK / "source"
 FILES = ["src/log/**/*.rs", "src/pager/**/*.rs", "src/page/**/*.rs"]
 TARGETS = ["model", "errors", "crash", "hostile", "regressions", "values", "overflow", "look", "corpus", "bulk"]
-# In this order. `try` brings every mutant through the quick ones before any comes to the others.
+# In this order. `try` brings every mutant through the quick ones before any comes to the others. `unit` is the
+# unit tests of the layers and of what rests on them, one by one: only those that reach a mutant are run.
 QUICK = [
-    ("lib-page", ["page::", "format::", "layout", "--skip", "never_missed", "--skip", "still_fits"], {}),
-    ("lib-log", ["log::", "--skip", "salvage", "--skip", "damage", "--skip", "tests::crash"], {}),
-    ("lib-pager", ["pager::", "--skip", "residence"], {}),
+    ("unit", [], {}),
     ("model", [], {"SPLITPOINT_OPERATIONS": "2000"}),
 ]
 SLOW = [
@@ -42,12 +41,12 @@ SLOW = [
     ("overflow", [], {}),
     ("errors", [], {"SPLITPOINT_STATES": "500"}),
     ("crash", [], {"SPLITPOINT_STATES": "1500", "SPLITPOINT_FIRST": "1"}),
-    ("lib-slow", ["damage", "tests::crash", "never_missed", "still_fits", "table::", "residence"], {}),
     ("look", [], {}),
     ("corpus", [], {}),
-    ("lib-rest", ["salvage", "inspect", "index", "bulk", "storage"], {}),
     ("bulk", [], {}),
 ]
+# Seconds of a unit test, with what it reaches noted: one that takes longer is left out.
+UNIT_LIMIT = 15
 VOLUME = {"SPLITPOINT_DAMAGES": "2", "SPLITPOINT_FUZZ": "3", "SPLITPOINT_RECORDS": "20000"}
 
 
@@ -62,6 +61,10 @@ def cargo(*arguments, **options):
         CARGO_PROFILE_TEST_OPT_LEVEL="2",
     )
     return subprocess.run(["cargo", *arguments], cwd=TREE, env=environment, text=True, **options)
+
+
+def programs():
+    return json.loads((WORK / "programs.json").read_text(encoding="utf-8"))
 
 
 def mutants():
@@ -129,12 +132,12 @@ def build():
         left_out.write_text("\n".join(names[number] for number in sorted(skipped)), encoding="utf-8")
     targets = [word for name in TARGETS for word in ("--test", name)]
     built = cargo("test", "--no-run", "--message-format=json", "-p", "splitpoint", "--lib", *targets, stdout=subprocess.PIPE)
-    programs = {}
+    found = {}
     for line in built.stdout.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["profile"]["test"]:
-            programs[message["target"]["name"]] = message["executable"]
-    (WORK / "programs.json").write_text(json.dumps(programs), encoding="utf-8")
+            found[message["target"]["name"]] = message["executable"]
+    (WORK / "programs.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def processor_seconds(process):
@@ -150,8 +153,7 @@ def run(stage, environment, limit):
     """Seconds of the processors that it took, and how it ended: `None` if all passes. The first word of a
     failure ends it, and so does a minute without any work."""
     name, arguments, volume = stage
-    programs = json.loads((WORK / "programs.json").read_text(encoding="utf-8"))
-    program = programs["splitpoint" if name.startswith("lib") else name]
+    program = programs()["splitpoint" if name == "unit" else name]
     process = subprocess.Popen(
         [program, *arguments],
         cwd=TREE,
@@ -189,21 +191,39 @@ def run(stage, environment, limit):
 
 
 def base(names):
-    path = WORK / "base.json"
-    seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for stage in QUICK + SLOW:
-        name = stage[0]
-        if names and name not in names:
+        if names and stage[0] not in names:
             continue
-        reached = WORK / f"reached-{name}"
-        reached.write_text("", encoding="utf-8")
-        # Twice, since to note what is reached takes time that `try` does not need.
-        ends = [run(stage, {"MUTANT_REACHED": str(reached)}, 900), run(stage, {}, 900)]
-        if any(end for _, end in ends):
-            sys.exit(f"{name} fails without a mutant")
-        seconds[name] = ends[1][0]
-        print(f"{name}: {seconds[name]:.1f} s, {len(reached.read_text().split())} mutants reached", flush=True)
-        path.write_text(json.dumps(seconds), encoding="utf-8")
+        if stage[0] == "unit":
+            listed = subprocess.run([programs()["splitpoint"], "--list"], check=True, capture_output=True, text=True)
+            tests = re.findall(r"^(\S+): test$", listed.stdout, re.M)
+            near = ("log::", "page::", "pager::")
+            for test in sorted(tests, key=lambda test: (not test.startswith(near), test)):
+                base_of(("unit", ["--exact", test], {}), test.replace("::", "."), UNIT_LIMIT)
+        else:
+            base_of(stage, stage[0], 900)
+
+
+def base_of(stage, name, limit):
+    """Notes what a stage, or a unit test, reaches and how long it takes."""
+    folder = WORK / "base" / stage[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    reached = folder / f"{name}.reached"
+    reached.write_text("", encoding="utf-8")
+    seconds, end = run(stage, {"MUTANT_REACHED": str(reached)}, limit)
+    if end and stage[0] == "unit":
+        print(f"{name} is left out: {end}", flush=True)
+        return
+    if end is None and stage[0] != "unit":
+        # Once more, since to note what is reached takes time that `try` does not need.
+        seconds, end = run(stage, {}, limit)
+    if end:
+        sys.exit(f"{name} fails without a mutant")
+    numbers = {int(number) for number in reached.read_text(encoding="utf-8").split()}
+    print(f"{name}: {seconds:.1f} s, reaches {len(numbers)} mutants", flush=True)
+    found = {"arguments": stage[1], "seconds": seconds, "reached": sorted(numbers)}
+    (folder / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    reached.unlink()
 
 
 def outcomes():
@@ -213,23 +233,29 @@ def outcomes():
     return {int(line.split()[0]): line.split()[1] for line in lines}
 
 
-def reach(seconds):
-    read = lambda name: (WORK / f"reached-{name}").read_text(encoding="utf-8").split()
-    return {name: set(map(int, read(name))) for name in seconds}
-
-
-def attempt(number, stages, seconds, reached):
-    for stage in stages:
-        if number in reached.get(stage[0], ()):
-            _, end = run(stage, {"MUTANT_ON": str(number)}, 4 * seconds[stage[0]] + 5)
+def attempt(number, stages, bases):
+    for name, arguments, volume in stages:
+        reaching = [base for base in bases.get(name, []) if number in base["reached"]]
+        # The quickest tests together, then one by one.
+        reaching.sort(key=lambda base: base["seconds"])
+        quick = [base for base in reaching if base["seconds"] < 1]
+        for group in [quick] * bool(quick) + [[base] for base in reaching[len(quick) :]]:
+            words = [base["arguments"][-1:] for base in group]
+            words = ["--exact", *sum(words, [])] if name == "unit" else arguments
+            limit = 4 * sum(base["seconds"] for base in group) + 5
+            _, end = run((name, words, volume), {"MUTANT_ON": str(number)}, limit)
             if end:
-                return f"{end}:{stage[0]}"
+                return f"{end}:{name}"
     return None
 
 
 def try_all(budget, words):
-    seconds = json.loads((WORK / "base.json").read_text(encoding="utf-8"))
-    reached = reach(seconds)
+    bases = collections.defaultdict(list)
+    for path in (WORK / "base").glob("*/*.json"):
+        bases[path.parent.name].append(json.loads(path.read_text(encoding="utf-8")))
+    for base in sum(bases.values(), []):
+        base["reached"] = set(base["reached"])
+    everything = set().union(*(base["reached"] for base in sum(bases.values(), [])))
     woven = set(map(int, (WORK / "woven").read_text(encoding="utf-8").split()))
     names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
     rank = {number: next((i for i, word in enumerate(words) if word in names[number]), None) for number in woven}
@@ -239,8 +265,8 @@ def try_all(budget, words):
         for number in chosen:
             if outcomes().get(number) != before or time.time() - started > budget:
                 continue
-            end = attempt(number, stages, seconds, reached) or otherwise
-            if end == "missed" and not any(number in numbers for numbers in reached.values()):
+            end = attempt(number, stages, bases) or otherwise
+            if end == "missed" and number not in everything:
                 end = "unreached"
             with open(WORK / "outcomes", "a", encoding="utf-8") as out:
                 out.write(f"{number} {end} {names[number]}\n")
@@ -263,7 +289,7 @@ def table():
 def missed():
     names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
     for number, outcome in sorted(outcomes().items()):
-        if outcome in ("missed", "unreached"):
+        if outcome in ("passed", "missed", "unreached"):
             print(f"{number} {outcome}: {names[number]}")
 
 
