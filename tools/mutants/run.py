@@ -28,13 +28,10 @@ TREE = WORK / "tree"
 SOURCE = WORK / "source"
 FILES = ["src/log/**/*.rs", "src/pager/**/*.rs", "src/page/**/*.rs"]
 TARGETS = ["model", "errors", "crash", "hostile", "regressions", "values", "overflow", "look", "corpus", "bulk"]
-# In this order. `try` brings every mutant through the quick ones before any comes to the others. `unit` is the
-# unit tests of the layers and of what rests on them, one by one: only those that reach a mutant are run.
-QUICK = [
-    ("unit", [], {}),
+# `try` brings every mutant through the unit tests, one by one those that reach it, before any comes to the others.
+UNIT = ("unit", [], {})
+CAMPAIGNS = [
     ("model", [], {"SPLITPOINT_OPERATIONS": "2000"}),
-]
-SLOW = [
     ("hostile", [], {}),
     ("regressions", [], {}),
     ("values", [], {}),
@@ -191,7 +188,7 @@ def run(stage, environment, limit):
 
 
 def base(names):
-    for stage in QUICK + SLOW:
+    for stage in [UNIT, *CAMPAIGNS]:
         if names and stage[0] not in names:
             continue
         if stage[0] == "unit":
@@ -227,7 +224,7 @@ def base_of(stage, name, limit):
 
 
 def outcomes():
-    """Of each mutant the last that was found. `passed`: of the quick stages alone."""
+    """Of each mutant the last that was found. `passed`: the unit tests, and not tried further."""
     path = WORK / "outcomes"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {int(line.split()[0]): line.split()[1] for line in lines}
@@ -261,8 +258,8 @@ def try_all(budget, words):
     rank = {number: next((i for i, word in enumerate(words) if word in names[number]), None) for number in woven}
     chosen = sorted((number for number in woven if not words or rank[number] is not None), key=lambda n: (rank[n] or 0, n))
     started = time.time()
-    for stages, before, otherwise in [(QUICK, None, "passed"), (SLOW, "passed", "missed")]:
-        for number in chosen:
+    for stages, before, otherwise in [([UNIT], None, "passed"), (CAMPAIGNS, "passed", "missed")]:
+        for number in chosen if any(stage[0] in bases for stage in stages) else []:
             if outcomes().get(number) != before or time.time() - started > budget:
                 continue
             end = attempt(number, stages, bases) or otherwise
