@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod disk;
+mod edges;
 mod format;
 mod rescue;
 mod round_trip;
