@@ -4,7 +4,7 @@ one build. README.md has the commands.
 
 usage: run.py build                weaves and builds, below target/mutants; leaves out what does not compile
        run.py base [STAGE ...]     runs the tests without a mutant: how long they take, what they reach;
-                                   `try` runs only those stages
+                                   `try` runs only those stages; `unit:WORD` is the unit tests with that word
        run.py try [-s SECONDS] [WORD ...]   mutants whose names contain a WORD, in this order, until SECONDS are over
        run.py table                what came of them, by file
        run.py missed               the names of those that no test noticed
@@ -189,12 +189,14 @@ def run(stage, environment, limit):
 
 def base(names):
     for stage in [UNIT, *CAMPAIGNS]:
-        if names and stage[0] not in names:
+        words = [word for name, _, word in (name.partition(":") for name in names) if name == stage[0]]
+        if names and not words:
             continue
         if stage[0] == "unit":
             listed = subprocess.run([programs()["splitpoint"], "--list"], check=True, capture_output=True, text=True)
             tests = re.findall(r"^(\S+): test$", listed.stdout, re.M)
             near = ("log::", "page::", "pager::")
+            tests = [test for test in tests if not words or any(word in test for word in words)]
             for test in sorted(tests, key=lambda test: (not test.startswith(near), test)):
                 base_of(("unit", ["--exact", test], {}), test.replace("::", "."), UNIT_LIMIT)
         else:

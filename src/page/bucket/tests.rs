@@ -280,6 +280,9 @@ fn a_page_tells_what_may_be_in_overflow_and_what_it_has_room_for() {
     let noted = 5 << 32 | 0xffff << 16;
     page.frame(0, 4096).note_overflow(noted);
     assert!(has_overflow(page.view()));
+    let absent = |hash| find(page.view(), &Shape::General, 6, hash, &Exact(b"absent")).unwrap();
+    assert!(matches!(absent(noted), Found::PerhapsInOverflow));
+    assert!(matches!(absent(noted ^ 1 << 32), Found::Nowhere));
     for (hash, admitted) in [
         (noted, true),
         (noted | 0xabcd, true),
