@@ -40,7 +40,7 @@ def main():
     ways = collections.defaultdict(lambda: collections.defaultdict(lambda: [0, 0]))
     for path, place, true, false in branches(data):
         name = LAYERS.search(path)
-        if name and "/tests/" not in path:
+        if name and "/tests/" not in path and not path.endswith("/tests.rs"):
             counts = ways[path][place]
             counts[0] += true
             counts[1] += false

@@ -42,3 +42,34 @@ pub(crate) fn check_header(page: &[u8], level: u8) -> Result<(), Fault> {
     Fault::expect(Promise::Reserved, 0, get_u64(page, 8 * word::NEXT))?;
     Fault::expect(Promise::Reserved, 0, get_u64(page, 8 * word::HEAP))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_words_has_them_in_order_and_nothing_else() {
+        let given: Vec<u64> = (1..=500).map(|i| i << 40 | i).collect();
+        let mut page = vec![0xee; 4096];
+        encode(&mut page, Kind::Bitmap, 2, 77, 9, &given);
+        let found: Vec<u64> = words(&page).collect();
+        assert_eq!((found.len() as u64, words_per_page(4096)), (504, 504));
+        assert_eq!((&found[..500], &found[500..]), (&given[..], [0; 4].as_slice()));
+        let field = |index: usize| get_u64(&page, 8 * index);
+        assert_eq!((field(word::OWNER), field(word::BUCKET_COUNT)), (77, 9));
+        assert_eq!((page[4], page[5]), (Kind::Bitmap as u8, 2));
+        assert_eq!(check_header(&page, 2), Ok(()));
+        for (at, promise) in [
+            (5, Promise::PageKind),
+            (6, Promise::PageKind),
+            (7, Promise::PageKind),
+            (48, Promise::Reserved),
+            (63, Promise::Reserved),
+        ] {
+            page[at] ^= 1;
+            assert_eq!(check_header(&page, 2).map_err(|fault| fault.promise), Err(promise));
+            page[at] ^= 1;
+        }
+        assert!(check_header(&page, 1).is_err() && check_header(&page, 3).is_err());
+    }
+}

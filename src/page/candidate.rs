@@ -72,3 +72,88 @@ pub(crate) fn glance<'a>(
 fn first_bit(bits: u32) -> Option<usize> {
     (bits != 0).then(|| bits.trailing_zeros() as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::edit::PageOf;
+    use crate::page::record::LargeRecord;
+    use crate::page::{Kind, OwnedPage};
+
+    const CELLS: usize = 6;
+
+    fn name(glance: &Glance<'_>) -> String {
+        match glance {
+            Glance::Hit(value) => format!("{value:?}"),
+            Glance::Nowhere => "nowhere".into(),
+            Glance::Unknown => "unknown".into(),
+        }
+    }
+
+    /// A hash with this home of six, tag, and 3 for its bit of the filter.
+    fn hash(home: u64, tag: u64) -> u64 {
+        3 << 32 | (home * 65_536 / 6 + 100) << 16 | tag
+    }
+
+    #[test]
+    fn a_look_tells_what_the_home_cell_tells_and_no_more() {
+        let general = (Shape::General, CELLS);
+        let fixed = Shape::new(4096, 496, Some(4), Some(40));
+        let Shape::Fixed(of) = fixed else { panic!("of fixed sizes") };
+        for (shape, cells) in [general, (fixed, of.cells)] {
+            let mut page = OwnedPage::new(4096);
+            let of_page = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape };
+            let mut frame = page.frame(0, 4096);
+            match shape {
+                Shape::General => frame.reset(Kind::Bucket, CELLS, 0, 1),
+                Shape::Fixed(_) => assert!(of_page.fill(&mut frame, &[]).is_empty()),
+            }
+            let hash =
+                |home: u64, tag: u64| 3 << 32 | (home * 65_536 / cells as u64 + 900) << 16 | tag;
+            let record = |key| Record::Inline { key, value: &[7; 40] };
+            assert!(frame.insert(&shape, hash(2, 50), &record(b"key1")));
+            assert!(frame.insert(&shape, hash(2, 60), &record(b"key2")));
+            assert!(frame.insert(&shape, hash(2, 60), &record(b"key3")));
+            let look = |frame: &crate::page::Frame<'_>, hash, key: &[u8]| {
+                name(&glance(frame.view(), &shape, cells, hash, key))
+            };
+            let hit = name(&Glance::Hit(&[7; 40]));
+            assert_eq!(look(&frame, hash(2, 50), b"key1"), hit);
+            assert_eq!(look(&frame, hash(2, 60), b"key2"), hit);
+            assert_eq!(look(&frame, hash(2, 60), b"key3"), "unknown", "the second of its tag");
+            assert_eq!(look(&frame, hash(2, 50), b"key9"), "unknown", "a tag proves nothing");
+            assert_eq!(look(&frame, hash(2, 70), b"key9"), "nowhere");
+            assert_eq!(look(&frame, hash(3, 50), b"key1"), "nowhere");
+            let place = candidate(frame.view(), &shape, cells, hash(2, 60)).unwrap();
+            assert_eq!((place.0.cell, place.0.lane), (2, 2));
+            let start = match shape {
+                Shape::General => 4096 - 2 * 46,
+                Shape::Fixed(of) => of.place(2, 1).start,
+            };
+            assert_eq!(place.1, start);
+            assert!(candidate(frame.view(), &shape, cells, hash(2, 70)).is_none());
+            // What is noted of overflow leads on, for its own bit of the filter.
+            frame.note_overflow(hash(2, 70));
+            assert_eq!(look(&frame, hash(2, 70), b"key9"), "unknown");
+            assert_eq!(look(&frame, hash(2, 70) ^ 1 << 32, b"key9"), "nowhere");
+            assert_eq!(look(&frame, hash(2, 50), b"key1"), hit);
+            // So does what was spilled into further cells.
+            for tag in 100..140 {
+                assert!(frame.insert(&shape, hash(4, tag), &record(b"more")));
+            }
+            assert_eq!(look(&frame, hash(4, 90), b"key9"), "unknown");
+            assert_eq!(look(&frame, hash(3, 90), b"key9"), "nowhere");
+        }
+    }
+
+    #[test]
+    fn a_large_record_is_never_settled_by_a_look() {
+        let mut page = OwnedPage::new(4096);
+        let mut frame = page.frame(0, 4096);
+        frame.reset(Kind::Bucket, CELLS, 0, 1);
+        let large = LargeRecord { hash: 0, key_len: 3, value_len: 900, place: 64, checksum: 0 };
+        assert!(frame.insert(&Shape::General, hash(1, 5), &Record::Large(large, b"key")));
+        let look = glance(frame.view(), &Shape::General, CELLS, hash(1, 5), b"key");
+        assert_eq!(name(&look), "unknown");
+    }
+}

@@ -255,7 +255,33 @@ fn cover_records(cover: &mut Cover, page: View<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::HEADER_FIELDS;
+    use super::{HEADER_FIELDS, HEADER_SIZE, Kind, LINE_SIZE, spans};
+    use crate::page::OwnedPage;
+
+    /// A tag of an empty slot is damage that `check` names; who looks at the cell must see it.
+    #[test]
+    fn a_cell_with_a_stray_tag_is_no_empty_one() {
+        let mut page = OwnedPage::new(4096);
+        page.frame(0, 4096).reset(Kind::Bucket, 6, 0, 1);
+        page.bytes_mut()[HEADER_SIZE + 2 * LINE_SIZE + 3 * 4] = 0x34;
+        let cells: Vec<_> = spans(page.bytes(), page.view(), Kind::Bucket)
+            .into_iter()
+            .map(|span| (span.name, span.range))
+            .filter(|(name, _)| name.starts_with("cell ") || name == "cells")
+            .collect();
+        let start = HEADER_SIZE + 2 * LINE_SIZE;
+        let expected = [
+            ("cells", HEADER_SIZE..start),
+            ("cell 2 filter", start..start + 2),
+            ("cell 2 spill", start + 2..start + 3),
+            ("cell 2 reserved", start + 3..start + 4),
+            ("cell 2 slots", start + 4..start + LINE_SIZE),
+            ("cells", start + LINE_SIZE..HEADER_SIZE + 6 * LINE_SIZE),
+        ];
+        let found: Vec<_> =
+            cells.iter().map(|(name, range)| (name.as_str(), range.clone())).collect();
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn the_header_has_the_fields_of_its_table() {

@@ -460,6 +460,9 @@ impl OwnedPage {
 }
 
 #[cfg(test)]
+mod tests;
+
+#[cfg(test)]
 pub(crate) mod tests_support {
     use std::cell::RefCell;
 

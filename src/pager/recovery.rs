@@ -476,3 +476,6 @@ impl Shared {
         self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("shorten", &self.path, e)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,6 +216,104 @@ mod tests {
         assert_eq!(space.taken().len(), total + 4);
     }
 
+    /// The lowest run of so many free pages, page by page; beyond the last all are free.
+    fn lowest_run(taken: &PageSet, count: u64) -> u64 {
+        let is_free = |first: &u64| (*first..first + count).all(|page| !taken.contains(page));
+        (0..=taken.end()).find(is_free).unwrap()
+    }
+
+    #[test]
+    fn a_run_is_the_lowest_that_is_long_enough() {
+        let mut state = 5_u64;
+        for round in 0..300 {
+            // Stretches of all lengths, whole words among them.
+            let mut taken = PageSet::default();
+            let mut page = 0;
+            while page < 700 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let len = [1, 3, 40, 64, 130][(state >> 40) as usize % 5];
+                if state >> 62 > 0 {
+                    (page..page + len).for_each(|page| {
+                        taken.insert(page);
+                    });
+                }
+                page += len;
+            }
+            let mut space = Space::new(taken);
+            for count in [2, 3, 4, 41, 64, 65, 129, 2] {
+                space.look_from_the_start();
+                let lowest = lowest_run(space.taken(), count);
+                let run = space.allocate(count);
+                assert_eq!(run, PageRun { first: lowest, count }, "round {round}");
+            }
+            let lowest = lowest_run(space.taken(), 50);
+            space.look_from_the_start();
+            assert_eq!(space.allocate_from(20, 50), PageRun { first: lowest, count: 20 });
+        }
+    }
+
+    #[test]
+    fn runs_are_looked_for_behind_the_last_one_and_single_pages_are_not() {
+        let mut taken = PageSet::default();
+        (0..100).filter(|page| !(20..23).contains(page)).for_each(|page| {
+            taken.insert(page);
+        });
+        let mut space = Space::new(taken);
+        assert_eq!(space.allocate(5).first, 100);
+        assert_eq!(space.allocate(2).first, 105, "not in the gap that was too short before");
+        assert_eq!(space.allocate(1).first, 20);
+        space.look_from_the_start();
+        assert_eq!(space.allocate(2).first, 21);
+        assert_eq!(space.allocate(9).first, 107);
+        space.free(PageRun { first: 30, count: 2 });
+        assert_eq!(space.allocate(2).first, 30, "what was given back is looked at");
+    }
+
+    #[test]
+    fn it_tells_once_that_pages_were_given_back() {
+        let mut space = Space::new(PageSet::default());
+        assert!(space.has_more(), "nobody has looked yet");
+        assert!(!space.has_more());
+        let run = space.allocate(3);
+        assert!(!space.has_more());
+        space.free(run);
+        assert!(space.has_more());
+        assert!(!space.has_more());
+    }
+
+    #[test]
+    fn pages_are_taken_all_or_none() {
+        let mut space = Space::new(PageSet::default());
+        assert!(space.allocate_at(PageRun { first: 70, count: 2 }));
+        assert!(!space.allocate_at(PageRun { first: 68, count: 3 }));
+        assert!(!space.allocate_at(PageRun { first: 71, count: 3 }));
+        assert_eq!(space.taken().len(), 2);
+        assert!(space.allocate_at(PageRun { first: 68, count: 2 }));
+        assert!(space.allocate_at(PageRun::one(72)));
+        assert_eq!((space.taken().len(), space.taken().end()), (5, 73));
+    }
+
+    #[test]
+    fn is_a_set_of_numbers() {
+        let (mut set, mut model) = (PageSet::default(), std::collections::BTreeSet::new());
+        let mut state = 9_u64;
+        for _ in 0..5_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let page = (state >> 40) % 300;
+            if state >> 62 == 0 {
+                assert_eq!(set.insert(page), model.insert(page));
+            } else {
+                assert_eq!(set.remove(page), model.remove(&page));
+            }
+            assert_eq!(set.contains(page), model.contains(&page));
+            assert_eq!(set.len(), model.len() as u64);
+            assert_eq!(set.end(), model.last().map_or(0, |last| last + 1));
+        }
+        assert!((0..300).all(|page| set.contains(page) == model.contains(&page)));
+        assert!(!set.contains(1 << 20) && !set.remove(1 << 20));
+        assert_eq!(PageSet::from_words(set.words().to_vec()), set);
+    }
+
     #[test]
     fn end_is_one_past_the_last() {
         let mut set = PageSet::default();

@@ -370,6 +370,24 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_came_or_went_is_a_change() {
+        let mut space = space();
+        let mut area = ValueArea::new(4096, LiveCounts::default());
+        assert!(area.is_unchanged());
+        let place = area.append(1, &mut space).unwrap();
+        assert!(!area.is_unchanged(), "a new page");
+        settle(&mut area, &mut space);
+        assert!(area.is_unchanged());
+        area.leave_tail();
+        area.release(place, 1);
+        assert_eq!((area.released_len(), area.page_count()), (64, 0));
+        assert!(!area.is_unchanged(), "a dropped page");
+        settle(&mut area, &mut space);
+        assert!(area.is_unchanged());
+        assert_eq!((area.released_len(), space.taken().len()), (0, 4));
+    }
+
+    #[test]
     fn a_count_that_lies_does_no_harm() {
         let mut live = LiveCounts::default();
         live.set(9, 1);

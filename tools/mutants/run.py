@@ -4,7 +4,7 @@ one build. README.md has the commands.
 
 usage: run.py build                weaves and builds, below target/mutants; leaves out what does not compile
        run.py base [STAGE ...]     runs the tests without a mutant: how long they take, what they reach;
-                                   `try` runs only those stages
+                                   `try` runs only those stages; `unit:WORD` is the unit tests with that word
        run.py try [-s SECONDS] [WORD ...]   mutants whose names contain a WORD, in this order, until SECONDS are over
        run.py table                what came of them, by file
        run.py missed               the names of those that no test noticed
@@ -24,26 +24,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "target" / "mutants"
 TREE = WORK / "tree"
+# A copy, so that the sources may be worked on meanwhile.
+SOURCE = WORK / "source"
 FILES = ["src/log/**/*.rs", "src/pager/**/*.rs", "src/page/**/*.rs"]
 TARGETS = ["model", "errors", "crash", "hostile", "regressions", "values", "overflow", "look", "corpus", "bulk"]
-# In this order: what notices most in the least time comes first.
-STAGES = [
+# `try` brings every mutant through the unit tests, one by one those that reach it, before any comes to the others.
+UNIT = ("unit", [], {})
+CAMPAIGNS = [
     ("model", [], {"SPLITPOINT_OPERATIONS": "2000"}),
-    ("errors", [], {"SPLITPOINT_STATES": "500"}),
-    ("crash", [], {"SPLITPOINT_STATES": "1500", "SPLITPOINT_FIRST": "1"}),
-    ("lib-log", ["log::", "--skip", "damage", "--skip", "tests::crash"], {}),
-    ("lib-page", ["page::", "format::", "layout", "--skip", "never_missed", "--skip", "still_fits"], {}),
-    ("lib-pager", ["pager::"], {}),
-    ("regressions", [], {}),
     ("hostile", [], {}),
+    ("regressions", [], {}),
     ("values", [], {}),
     ("overflow", [], {}),
-    ("lib-slow", ["damage", "tests::crash", "never_missed", "still_fits", "table::"], {}),
+    ("errors", [], {"SPLITPOINT_STATES": "500"}),
+    ("crash", [], {"SPLITPOINT_STATES": "1500", "SPLITPOINT_FIRST": "1"}),
     ("look", [], {}),
     ("corpus", [], {}),
-    ("lib-rest", ["salvage", "inspect", "index", "bulk", "storage"], {}),
     ("bulk", [], {}),
 ]
+# Seconds of a unit test, with what it reaches noted: one that takes longer is left out.
+UNIT_LIMIT = 15
 VOLUME = {"SPLITPOINT_DAMAGES": "2", "SPLITPOINT_FUZZ": "3", "SPLITPOINT_RECORDS": "20000"}
 
 
@@ -54,8 +54,14 @@ def cargo(*arguments, **options):
         RUSTFLAGS="--cap-lints=allow",
         CARGO_TARGET_DIR=str(WORK / "target"),
         CARGO_PROFILE_TEST_DEBUG="0",
+        # Built once, run thousands of times; assertions and checks of overflow stay on.
+        CARGO_PROFILE_TEST_OPT_LEVEL="2",
     )
     return subprocess.run(["cargo", *arguments], cwd=TREE, env=environment, text=True, **options)
+
+
+def programs():
+    return json.loads((WORK / "programs.json").read_text(encoding="utf-8"))
 
 
 def mutants():
@@ -66,7 +72,7 @@ def weave(skipped):
     (WORK / "skipped").write_text(" ".join(map(str, sorted(skipped))), encoding="utf-8")
     manifest = ROOT / "tools/mutants/Cargo.toml"
     command = ["cargo", "run", "-q", "--release", "--manifest-path", manifest, "--target-dir", WORK / "weave", "--"]
-    command += [WORK / "list.json", ROOT, TREE, WORK / "skipped"]
+    command += [WORK / "list.json", SOURCE, TREE, WORK / "skipped"]
     woven = subprocess.run(command, check=True, capture_output=True, text=True)
     (WORK / "woven").write_text(woven.stdout, encoding="utf-8")
 
@@ -95,18 +101,21 @@ def complaints(arguments):
 
 
 def build():
-    shutil.rmtree(TREE, ignore_errors=True)
-    skip = shutil.ignore_patterns("target", ".git")
-    shutil.copytree(ROOT, TREE, ignore=skip)
-    listing = ["cargo", "mutants", "--list", "--json", "-e", "src/log/tests/**"]
+    for copy in (SOURCE, TREE):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("target", ".git"))
+    listing = ["cargo", "mutants", "--list", "--json", "-e", "src/**/tests/**", "-e", "src/**/tests.rs"]
     listing += [word for glob in FILES for word in ("-f", glob)]
-    text = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(listing, cwd=SOURCE, check=True, capture_output=True, text=True).stdout
     (WORK / "list.json").write_text(text, encoding="utf-8")
     shutil.copy(ROOT / "tools/mutants/switch.rs", TREE / "src/switch.rs")
     with open(TREE / "src/lib.rs", "a", encoding="utf-8") as lib:
         lib.write("mod switch;\n")
-    # Of another type than the iterator that the rest of the function gives.
-    skipped = {number for number, mutant in enumerate(mutants(), 1) if "-> impl Iterator" in mutant["name"]}
+    left_out = WORK / "left-out"
+    known = set(left_out.read_text(encoding="utf-8").splitlines()) if left_out.exists() else set()
+    names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
+    # Of another type than the iterator that the rest of the function gives; and those of the last build.
+    skipped = {number for number, name in names.items() if "-> impl Iterator" in name or name in known}
     while True:
         weave(skipped)
         errors = complaints([]) or complaints(["--all-features", "--profile", "test"])
@@ -117,14 +126,15 @@ def build():
         if near <= skipped:
             sys.exit("\n".join(error["rendered"] for error in errors[:3]))
         skipped |= near
+        left_out.write_text("\n".join(names[number] for number in sorted(skipped)), encoding="utf-8")
     targets = [word for name in TARGETS for word in ("--test", name)]
     built = cargo("test", "--no-run", "--message-format=json", "-p", "splitpoint", "--lib", *targets, stdout=subprocess.PIPE)
-    programs = {}
+    found = {}
     for line in built.stdout.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["profile"]["test"]:
-            programs[message["target"]["name"]] = message["executable"]
-    (WORK / "programs.json").write_text(json.dumps(programs), encoding="utf-8")
+            found[message["target"]["name"]] = message["executable"]
+    (WORK / "programs.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def processor_seconds(process):
@@ -140,8 +150,7 @@ def run(stage, environment, limit):
     """Seconds of the processors that it took, and how it ended: `None` if all passes. The first word of a
     failure ends it, and so does a minute without any work."""
     name, arguments, volume = stage
-    programs = json.loads((WORK / "programs.json").read_text(encoding="utf-8"))
-    program = programs["splitpoint" if name.startswith("lib") else name]
+    program = programs()["splitpoint" if name == "unit" else name]
     process = subprocess.Popen(
         [program, *arguments],
         cwd=TREE,
@@ -179,53 +188,87 @@ def run(stage, environment, limit):
 
 
 def base(names):
-    path = WORK / "base.json"
-    seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for stage in STAGES:
-        if names and stage[0] not in names:
+    for stage in [UNIT, *CAMPAIGNS]:
+        words = [word for name, _, word in (name.partition(":") for name in names) if name == stage[0]]
+        if names and not words:
             continue
-        reached = WORK / f"reached-{stage[0]}"
-        reached.unlink(missing_ok=True)
-        reached.touch()
-        seconds[stage[0]], end = run(stage, {"MUTANT_REACHED": str(reached)}, 900)
-        if end:
-            sys.exit(f"{stage[0]} fails without a mutant")
-        print(f"{stage[0]}: {seconds[stage[0]]:.1f} s", flush=True)
-        path.write_text(json.dumps(seconds), encoding="utf-8")
+        if stage[0] == "unit":
+            listed = subprocess.run([programs()["splitpoint"], "--list"], check=True, capture_output=True, text=True)
+            tests = re.findall(r"^(\S+): test$", listed.stdout, re.M)
+            near = ("log::", "page::", "pager::")
+            tests = [test for test in tests if not words or any(word in test for word in words)]
+            for test in sorted(tests, key=lambda test: (not test.startswith(near), test)):
+                base_of(("unit", ["--exact", test], {}), test.replace("::", "."), UNIT_LIMIT)
+        else:
+            base_of(stage, stage[0], 900)
+
+
+def base_of(stage, name, limit):
+    """Notes what a stage, or a unit test, reaches and how long it takes."""
+    folder = WORK / "base" / stage[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    reached = folder / f"{name}.reached"
+    reached.write_text("", encoding="utf-8")
+    seconds, end = run(stage, {"MUTANT_REACHED": str(reached)}, limit)
+    if end and stage[0] == "unit":
+        print(f"{name} is left out: {end}", flush=True)
+        return
+    if end is None and stage[0] != "unit":
+        # Once more, since to note what is reached takes time that `try` does not need.
+        seconds, end = run(stage, {}, limit)
+    if end:
+        sys.exit(f"{name} fails without a mutant")
+    numbers = {int(number) for number in reached.read_text(encoding="utf-8").split()}
+    print(f"{name}: {seconds:.1f} s, reaches {len(numbers)} mutants", flush=True)
+    found = {"arguments": stage[1], "seconds": seconds, "reached": sorted(numbers)}
+    (folder / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    reached.unlink()
 
 
 def outcomes():
+    """Of each mutant the last that was found. `passed`: the unit tests, and not tried further."""
     path = WORK / "outcomes"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {int(line.split()[0]): line.split()[1] for line in lines}
 
 
-def attempt(number, seconds, reached):
-    result = "unreached"
-    for stage in STAGES:
-        if number in reached.get(stage[0], ()):
-            _, end = run(stage, {"MUTANT_ON": str(number)}, 4 * seconds[stage[0]] + 8)
+def attempt(number, stages, bases):
+    for name, arguments, volume in stages:
+        reaching = [base for base in bases.get(name, []) if number in base["reached"]]
+        # The quickest tests together, then one by one.
+        reaching.sort(key=lambda base: base["seconds"])
+        quick = [base for base in reaching if base["seconds"] < 1]
+        for group in [quick] * bool(quick) + [[base] for base in reaching[len(quick) :]]:
+            words = [base["arguments"][-1:] for base in group]
+            words = ["--exact", *sum(words, [])] if name == "unit" else arguments
+            limit = 4 * sum(base["seconds"] for base in group) + 5
+            _, end = run((name, words, volume), {"MUTANT_ON": str(number)}, limit)
             if end:
-                return f"{end}:{stage[0]}"
-            result = "missed"
-    return result
+                return f"{end}:{name}"
+    return None
 
 
 def try_all(budget, words):
-    seconds = json.loads((WORK / "base.json").read_text(encoding="utf-8"))
-    read = lambda name: (WORK / f"reached-{name}").read_text(encoding="utf-8").split()
-    reached = {name: set(map(int, read(name))) for name in seconds}
+    bases = collections.defaultdict(list)
+    for path in (WORK / "base").glob("*/*.json"):
+        bases[path.parent.name].append(json.loads(path.read_text(encoding="utf-8")))
+    for base in sum(bases.values(), []):
+        base["reached"] = set(base["reached"])
+    everything = set().union(*(base["reached"] for base in sum(bases.values(), [])))
     woven = set(map(int, (WORK / "woven").read_text(encoding="utf-8").split()))
     names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
     rank = {number: next((i for i, word in enumerate(words) if word in names[number]), None) for number in woven}
     chosen = sorted((number for number in woven if not words or rank[number] is not None), key=lambda n: (rank[n] or 0, n))
-    done, started = outcomes(), time.time()
-    with open(WORK / "outcomes", "a", encoding="utf-8") as out:
-        for number in chosen:
-            if number in done or time.time() - started > budget:
+    started = time.time()
+    for stages, before, otherwise in [([UNIT], None, "passed"), (CAMPAIGNS, "passed", "missed")]:
+        for number in chosen if any(stage[0] in bases for stage in stages) else []:
+            if outcomes().get(number) != before or time.time() - started > budget:
                 continue
-            out.write(f"{number} {attempt(number, seconds, reached)} {names[number]}\n")
-            out.flush()
+            end = attempt(number, stages, bases) or otherwise
+            if end == "missed" and number not in everything:
+                end = "unreached"
+            with open(WORK / "outcomes", "a", encoding="utf-8") as out:
+                out.write(f"{number} {end} {names[number]}\n")
 
 
 def table():
@@ -236,7 +279,7 @@ def table():
         for name in (mutant["file"].removeprefix("src/"), "**all**"):
             rows[name][kind] += 1
             rows[name]["mutants"] += 1
-    columns = ["mutants", "caught", "timeout", "missed", "unreached", "not tried", "not woven"]
+    columns = ["mutants", "caught", "timeout", "missed", "unreached", "passed", "not tried", "not woven"]
     print("| file | " + " | ".join(columns) + " |\n" + "|---" * (1 + len(columns)) + "|")
     for name in sorted(rows, key=lambda name: (name == "**all**", name)):
         print(f"| {name} | " + " | ".join(str(rows[name][column]) for column in columns) + " |")
@@ -245,7 +288,7 @@ def table():
 def missed():
     names = {number: mutant["name"] for number, mutant in enumerate(mutants(), 1)}
     for number, outcome in sorted(outcomes().items()):
-        if outcome in ("missed", "unreached"):
+        if outcome in ("passed", "missed", "unreached"):
             print(f"{number} {outcome}: {names[number]}")
 
 

@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod disk;
+mod edges;
 mod format;
 mod look_alike;
 mod rescue;

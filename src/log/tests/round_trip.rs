@@ -8,6 +8,7 @@ use crate::log::survey::Leftover;
 use crate::log::survey::LeftoverHeader;
 use crate::log::{
     BLOCK_SIZE, Epoch, Log, LogEnd, LogFiles, LogStart, Lsn, read, remove_segments, survey,
+    sync_existing,
 };
 
 pub(super) const SEGMENT: u64 = 32 << 10;
@@ -60,6 +61,7 @@ fn commits_of_all_sizes() {
         assert_eq!(found.len(), expected.len());
         assert!(found == expected);
         assert_eq!(end.next_lsn, log.next_lsn());
+        assert_eq!(end.commits, expected.len() as u64);
         assert_eq!(log.durable_lsn(), end.next_lsn.previous());
         assert!(end.last_segment > 10);
         assert_eq!(end.bytes.next_multiple_of(BLOCK_SIZE), log.live_len());
@@ -254,6 +256,39 @@ fn after_a_failure_everything_is_refused() {
         assert!(matches!(log.recycle_before(9), Err(Error::Refused { .. })));
         assert!(matches!(log.remove_all(), Err(Error::Refused { .. })));
         assert_eq!(disk.call_count(), calls, "nothing is touched after a failure");
+    }
+}
+
+#[test]
+fn what_is_there_is_made_durable_before_it_is_shown() {
+    let disk = Disk::default();
+    let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();
+    let mut rng = Rng(21);
+    let expected: Commits =
+        [70_000, 10].map(|len| rng.bytes(len)).map(|p| (commit(&mut log, &p), p)).into();
+    let due = log.write(true).unwrap();
+    assert_eq!(due.map(|ticket| ticket.lsn()), Some(Lsn(2)), "written and not synced");
+    let torn = |rng: &mut Rng| redo(&disk.power_cut(rng).files(), start()).unwrap().0.len() < 2;
+    assert!((0..20).any(|_| torn(&mut rng)));
+    let last = disk.names().len() as u64;
+    for first in [1, 2, last] {
+        let before = disk.call_count();
+        sync_existing(&disk.files(), LogStart { segment: first, ..start() }).unwrap();
+        let calls = disk.calls_from(before);
+        let synced =
+            (first..=last).map(|n| format!("sync {}", disk.files().segment_path(n).display()));
+        let expected: Vec<String> = synced.chain(["sync_dir /folder".to_owned()]).collect();
+        let found: Vec<&String> = calls.iter().filter(|call| call.starts_with("sync")).collect();
+        assert_eq!(found, expected.iter().collect::<Vec<_>>());
+        // Each of these calls may fail.
+        for at in 0..calls.len() {
+            disk.fail_after(at, Fault::Eio);
+            let result = sync_existing(&disk.files(), LogStart { segment: first, ..start() });
+            assert!(matches!(result, Err(Error::Io { .. })), "call {at}: {result:?}");
+        }
+    }
+    for _ in 0..20 {
+        assert!(redo(&disk.power_cut(&mut rng).files(), start()).unwrap().0 == expected);
     }
 }
 

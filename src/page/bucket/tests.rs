@@ -3,7 +3,7 @@
 use super::*;
 use crate::hash::hash;
 use crate::page::edit::PageOf;
-use crate::page::{Frame, Kind, record_count};
+use crate::page::{Frame, Kind, OwnedPage, put_u32, record_count};
 use std::collections::HashMap;
 use std::convert::Infallible;
 
@@ -183,4 +183,205 @@ fn a_copy_has_every_record_and_no_dead_byte() {
     let with = Some((hash(&[11; 9], 0), &with));
     assert!(of.remake(&mut copy, frame.view(), without, with, hash_of));
     check(&copy, &[5]);
+}
+
+/// A sound page of six cells with `count` records of 9 bytes, as bytes.
+fn page_of(count: u64) -> OwnedPage {
+    let mut page = OwnedPage::new(4096);
+    let mut frame = page.frame(0, 4096);
+    frame.reset(Kind::Bucket, 6, 3, 10);
+    for i in 0..count {
+        let key = i.to_le_bytes();
+        let record = Record::Inline { key: &key[..3], value: &key[..4] };
+        assert!(frame.insert(&Shape::General, hash(&key, 0), &record));
+    }
+    page
+}
+
+fn fault_of(page: &OwnedPage) -> Option<Promise> {
+    let checked = check_structure(page.view()).and_then(|()| check_tidy(page.view()));
+    checked.err().map(|fault| fault.promise)
+}
+
+#[test]
+fn each_field_of_a_page_is_checked_to_its_edge() {
+    let sound = page_of(40);
+    assert_eq!(fault_of(&sound), None);
+    let heap = heap_start(sound.view());
+    assert_eq!((heap, live_len(sound.view())), (4096 - 40 * 9, 40 * 9));
+    let cells_end = (HEADER_SIZE + 6 * LINE_SIZE) as u32;
+    let heap = heap as u32;
+    // Offset, size, value, and what it breaks.
+    for (at, size, value, promise) in [
+        (5, 1, 0, Some(Promise::CellCount)),
+        (5, 1, 64, Some(Promise::CellCount)),
+        (5, 1, 63, Some(Promise::RecordBounds)),
+        (6, 2, 39, Some(Promise::Count)),
+        (6, 2, 41, Some(Promise::Count)),
+        (56, 4, cells_end, None),
+        (56, 4, cells_end - 1, Some(Promise::RecordBounds)),
+        (56, 4, heap - 1, None),
+        (56, 4, heap + 1, Some(Promise::RecordBounds)),
+        (56, 4, 4096, Some(Promise::RecordBounds)),
+        (56, 4, 4097, Some(Promise::RecordBounds)),
+        (56, 4, 1 << 31, Some(Promise::RecordSize)),
+        (60, 4, 40 * 9 - 1, Some(Promise::Count)),
+        (60, 4, 40 * 9 + 1, Some(Promise::RecordBounds)),
+        (48, 4, 5, None),
+        (52, 4, 1 << 30, Some(Promise::PageRange)),
+        (52, 4, 1 << 31, Some(Promise::PageRange)),
+        (52, 4, (1 << 30) - 1, None),
+        (64 + 2, 1, 5, None),
+        (64 + 2, 1, 6, Some(Promise::Reserved)),
+        (64 + 3, 1, 1, Some(Promise::Reserved)),
+    ] {
+        let mut page = page_of(40);
+        let bytes = page.bytes_mut().get_mut(at..at + size).unwrap();
+        bytes.copy_from_slice(&u32::to_le_bytes(value)[..size]);
+        assert_eq!(fault_of(&page), promise, "{value} at {at}");
+    }
+    // Without records there is nothing at the page's end.
+    let mut empty = page_of(0);
+    assert_eq!(fault_of(&empty), None);
+    empty.bytes_mut()[60] = 1;
+    assert_eq!(fault_of(&empty), Some(Promise::RecordBounds));
+    // More bytes live than there are, where there is room for them.
+    let mut page = page_of(40);
+    put_u32(page.bytes_mut(), 56, cells_end);
+    put_u32(page.bytes_mut(), 60, 40 * 9 + 1);
+    assert_eq!(fault_of(&page), Some(Promise::Count));
+}
+
+#[test]
+fn each_slot_of_a_page_is_checked() {
+    let slot_of = |page: &OwnedPage, nth: usize| {
+        let slot = slots(page.view()).nth(nth).unwrap();
+        (HEADER_SIZE + slot.place.cell * LINE_SIZE + 4 * slot.place.lane, slot.offset as u16)
+    };
+    let with = |at: usize, offset: u16| {
+        let mut page = page_of(40);
+        page.bytes_mut()[at + 2..at + 4].copy_from_slice(&offset.to_le_bytes());
+        fault_of(&page)
+    };
+    let page = page_of(40);
+    for nth in [0, 17, 39] {
+        let (at, offset) = slot_of(&page, nth);
+        assert_eq!(with(at, offset), None);
+        assert_eq!(with(at, 0), Some(Promise::Count), "a record less");
+        assert_eq!(with(at, 127), Some(Promise::RecordBounds));
+        assert_eq!(with(at, heap_start(page.view()) as u16 - 1), Some(Promise::RecordBounds));
+        assert_eq!(with(at, 4096), Some(Promise::RecordBounds));
+        assert_eq!(with(at, u16::MAX), Some(Promise::RecordBounds));
+        // Of the same length, so that the sums are right.
+        let (_, other) = slot_of(&page, (nth + 1) % 40);
+        assert_eq!(with(at, other), Some(Promise::RecordBounds), "two slots of one record");
+    }
+    // An empty slot with a tag.
+    let mut page = page_of(3);
+    let used: Vec<usize> = (0..3).map(|nth| slot_of(&page, nth).0).collect();
+    let stray = (1..16).map(|lane| HEADER_SIZE + 4 * LINE_SIZE + 4 * lane);
+    let stray = stray.into_iter().find(|at| !used.contains(at)).unwrap();
+    page.bytes_mut()[stray + 1] = 1;
+    assert_eq!(fault_of(&page), Some(Promise::Reserved));
+    // Records that have a byte in common: one is a byte shorter, so that the sums are right.
+    let mut page = OwnedPage::new(4096);
+    let mut frame = page.frame(0, 4096);
+    frame.reset(Kind::Bucket, 6, 3, 10);
+    let record = |value| Record::Inline { key: b"key", value };
+    assert!(frame.insert(&Shape::General, 1, &record(b"value 1")));
+    assert!(frame.insert(&Shape::General, 1 << 31, &record(b"value 2")));
+    let upper = slots(page.view()).max_by_key(|slot| slot.offset).unwrap().offset;
+    assert_eq!(fault_of(&page), None);
+    page.bytes_mut()[upper - 12 + 1] += 1;
+    put_u32(page.bytes_mut(), 60, 25);
+    put_u32(page.bytes_mut(), 56, upper as u32 - 13);
+    assert_eq!(check_structure(page.view()), Ok(()));
+    assert_eq!(fault_of(&page), Some(Promise::RecordBounds));
+}
+
+#[test]
+fn a_page_has_the_shape_of_its_table() {
+    let general = page_of(3);
+    let fixed = Shape::new(4096, 496, Some(8), Some(12));
+    let of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape: fixed };
+    let mut page = OwnedPage::new(4096);
+    of.fill(&mut page.frame(0, 4096), &[]);
+    assert_eq!(check_shape(general.view(), &Shape::General), Ok(()));
+    assert_eq!(check_shape(page.view(), &fixed), Ok(()));
+    assert_eq!((check_structure(page.view()), check_tidy(page.view())), (Ok(()), Ok(())));
+    let stated = 1 << 31 | 12 << 15 | 8;
+    let heap = heap_start(general.view()) as u64;
+    let fault = |expected, found| Err(Fault::new(Promise::RecordSize, expected, found));
+    assert_eq!(check_shape(general.view(), &fixed), fault(stated, heap));
+    assert_eq!(check_shape(page.view(), &Shape::General), fault(0, stated));
+    assert_eq!(
+        check_shape(page.view(), &Shape::new(4096, 496, Some(8), Some(13))),
+        fault(1 << 31 | 13 << 15 | 8, stated)
+    );
+}
+
+#[test]
+fn a_page_tells_what_may_be_in_overflow_and_what_it_has_room_for() {
+    let mut page = page_of(3);
+    assert!(!has_overflow(page.view()));
+    let noted = 5 << 32 | 0xffff << 16;
+    page.frame(0, 4096).note_overflow(noted);
+    assert!(has_overflow(page.view()));
+    let absent = |hash| find(page.view(), &Shape::General, 6, hash, &Exact(b"absent")).unwrap();
+    assert!(matches!(absent(noted), Found::PerhapsInOverflow));
+    assert!(matches!(absent(noted ^ 1 << 32), Found::Nowhere));
+    for (hash, admitted) in [
+        (noted, true),
+        (noted | 0xabcd, true),
+        (noted | 1 << 36, true),
+        (noted ^ 1 << 32, false),
+        (noted ^ 8 << 32, false),
+        (5 << 32, false),
+    ] {
+        assert_eq!(admits_overflow(page.view(), hash), admitted, "{hash:#x}");
+    }
+    let room = heap_start(page.view()) - HEADER_SIZE - 6 * LINE_SIZE;
+    assert!(has_room(page.view(), &Shape::General, room));
+    assert!(!has_room(page.view(), &Shape::General, room + 1));
+    let fixed = Shape::new(4096, 496, Some(8), Some(400));
+    let Shape::Fixed(of) = fixed else { panic!("of fixed sizes") };
+    let key = |i: usize| (i as u64).to_le_bytes();
+    let keys: Vec<[u8; 8]> = (0..of.capacity).map(key).collect();
+    let records: Vec<_> =
+        keys.iter().map(|key| (hash(key, 0), Record::Inline { key, value: &[1; 400] })).collect();
+    let page_of = PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape: fixed };
+    for count in [0, of.capacity - 1, of.capacity] {
+        page_of.fill(&mut page.frame(0, 4096), &records[..count]);
+        assert_eq!(has_room(page.view(), &fixed, 408), count < of.capacity);
+    }
+}
+
+#[test]
+fn a_record_is_reachable_from_its_home_alone() {
+    // 40 records of one home spill over into two further cells.
+    let mut page = OwnedPage::new(4096);
+    let mut frame = page.frame(0, 4096);
+    frame.reset(Kind::Bucket, 6, 3, 10);
+    let home_hash = |home: u64| home * 65_536 / 6 + 200 << 16;
+    for i in 0..40_u8 {
+        let record = Record::Inline { key: &[i], value: b"v" };
+        assert!(frame.insert(&Shape::General, home_hash(4) | u64::from(i), &record));
+    }
+    let view = page.view();
+    let cells: Vec<usize> = (0..6).map(|i| view.cell(i).unwrap().slots().count()).collect();
+    assert_eq!(cells, [10, 0, 0, 0, 15, 15]);
+    for found in records(view) {
+        let (place, tag, Record::Inline { key, .. }) = found.unwrap() else { unreachable!() };
+        let of = |home| home_hash(home) | u64::from(key[0]);
+        assert_eq!(tag, u16::from(key[0]));
+        assert!(is_reachable(view, place, tag, of(4)));
+        assert!(!is_reachable(view, place, tag ^ 1, of(4)), "another tag");
+        for other in [0, 1, 2, 3, 5] {
+            let is_there = place.cell as u64 == other;
+            assert_eq!(is_reachable(view, place, tag, of(other)), is_there, "{place:?}, {other}");
+        }
+        let found = find(view, &Shape::General, 6, of(4), &Exact(key));
+        assert!(matches!(found, Ok(Found::Record(at, _)) if at == place));
+        assert_eq!(record_at(view, &Shape::General, place).map(|r| r.encoded_len()), Some(4));
+    }
 }
