@@ -254,7 +254,7 @@ fn pages_are_copied_as_a_whole() {
     let mut page = Among::new();
     page.bytes().iter_mut().enumerate().for_each(|(i, byte)| *byte = (i % 251) as u8);
     let mut other = Among::new();
-    other.change(|frame| frame.copy_bytes_from(page.frame().view()));
+    other.change(|frame| frame.copy_bytes_from(page.frame().view(), LEN));
     assert!(other.bytes() == page.bytes());
     let mut copy = vec![0; LEN];
     Frame::copy_frozen(other.frame().view(), &mut copy);
