@@ -136,6 +136,8 @@ impl Inner {
             self.or_refuse(ticket.sync())?;
             self.counters.note_sync(started.elapsed());
         }
+        // Whoever waits is served: all that is appended is durable.
+        self.group().arrived = 0;
         self.note_durable(writer, newest)
     }
 
