@@ -152,7 +152,7 @@ impl Writer {
         let range = key.value.clone()?;
         let oldest = self.pending.front()?.lsn;
         let commit = self.pending.get(usize::try_from(key.lsn.0 - oldest.0).ok()?);
-        Some(commit.expect("pending commits follow on one another").payload.get(range)?)
+        commit.expect("pending commits follow on one another").payload.get(range)
     }
 
     /// The commit that the newest state of a key rests on, if that is pending.
