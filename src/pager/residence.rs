@@ -24,9 +24,12 @@ pub enum Residence {
     /// reads that page and no other. The default.
     #[default]
     Mapped,
-    /// As `Mapped`, but opening reads the whole file into the page cache, in order. Opening takes
-    /// as long as that; what does not fit, or is not used for long, leaves again. Where the system
-    /// offers no such call (outside of Linux, or before 5.14) it is only asked to read ahead.
+    /// As `Mapped`, but opening reads the whole file from the device into the page cache, in order and
+    /// in huge pages where the file system can (ext4 and xfs of a recent Linux): a lookup is faster
+    /// then. What is in the cache already and in nobody's map is dropped before, since pages that
+    /// came or were written one by one stay small. Opening takes as long as that; what does not fit,
+    /// or is not used for long, leaves again. Where the system offers no such call (outside of Linux,
+    /// or before 5.14) it is only asked to read ahead.
     Prefetched,
     /// A copy in memory of one's own, in huge pages: for serving from a file that is only read, on
     /// a machine that has the room. The processor finds the address of a huge page without a walk
@@ -57,22 +60,26 @@ pub(super) fn open_map(
         let copy = Map::in_huge_pages(len, |bytes, offset| file.read_exact_at(bytes, offset));
         return copy.map_err(|e| Error::io("copy to huge pages", path, e));
     }
+    if residence == Residence::Prefetched {
+        file.drop_cached();
+    }
     let map = file.map(len).map_err(|e| Error::io("map", path, e))?;
     if residence == Residence::Prefetched {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        // The first piece is waited for when the next is already on its way.
-        let mut previous = None;
-        for start in (0..len).step_by(STEP) {
-            let piece = (start, STEP.min(len - start));
-            map.advise(Use::Soon, piece);
-            if let Some(piece) = previous.replace(piece) {
-                map.advise(Use::Now, piece);
-            }
-        }
-        previous.into_iter().for_each(|piece| map.advise(Use::Now, piece));
+        prefetch(&map);
     }
     map.advise(Use::Scattered, (0, map.len()));
     Ok(map)
+}
+
+/// Reads all of a file into the system's cache, in huge pages where it has them.
+fn prefetch(map: &Map) {
+    map.advise(Use::Long, (0, map.len()));
+    for start in (0..map.len()).step_by(STEP) {
+        let piece = (start, STEP.min(map.len() - start));
+        if !map.advise(Use::Now, piece) {
+            map.advise(Use::Soon, piece);
+        }
+    }
 }
 
 impl Shared {
@@ -121,6 +128,9 @@ impl Shared {
         if !self.is_from_file() {
             return;
         }
+        let ask = |(start, end): (usize, usize)| {
+            map.advise(Use::Soon, (start, end - start));
+        };
         let mut run: Option<(usize, usize)> = None;
         for (offset, len) in ranges {
             let end = offset.saturating_add(len);
@@ -129,14 +139,12 @@ impl Shared {
                     Some((start, last.max(end)))
                 }
                 other => {
-                    other
-                        .into_iter()
-                        .for_each(|(start, end)| map.advise(Use::Soon, (start, end - start)));
+                    other.into_iter().for_each(ask);
                     Some((offset, end))
                 }
             };
         }
-        run.into_iter().for_each(|(start, end)| map.advise(Use::Soon, (start, end - start)));
+        run.into_iter().for_each(ask);
     }
 
     /// Has the bytes of a large record ready before they are read.

@@ -279,6 +279,11 @@ impl StorageFile for DiskFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn drop_cached(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     #[cfg(unix)]
     fn allocated_len(&self) -> io::Result<u64> {
         use std::os::unix::fs::MetadataExt;

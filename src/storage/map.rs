@@ -31,6 +31,8 @@ pub(crate) enum Use {
     Soon,
     /// Now: let the system read them before the call returns.
     Now,
+    /// Long: let the system bring them in huge pages.
+    Long,
 }
 
 /// A window on the first `len` bytes of a file; cheap to clone.
@@ -148,8 +150,8 @@ impl Map {
     }
 
     /// Tells the system how a range (its start and its length) will be used. Advice: without
-    /// effect where the system does not know it, and on what is not a file's.
-    pub(crate) fn advise(&self, usage: Use, (offset, len): (usize, usize)) {
+    /// effect (`false`) where the system does not know it, and on what is not a file's.
+    pub(crate) fn advise(&self, usage: Use, (offset, len): (usize, usize)) -> bool {
         let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
         #[cfg(all(unix, not(miri)))]
         if let (true, Some(mapping)) = (is_inside && len > 0, self.owner.downcast_ref::<MmapRaw>())
@@ -158,12 +160,14 @@ impl Map {
                 Use::Scattered => memmap2::Advice::Random,
                 #[cfg(target_os = "linux")]
                 Use::Now => memmap2::Advice::PopulateRead,
+                #[cfg(target_os = "linux")]
+                Use::Long => memmap2::Advice::HugePage,
                 _ => memmap2::Advice::WillNeed,
             };
-            let _ = mapping.advise_range(advice, offset, len);
+            return mapping.advise_range(advice, offset, len).is_ok();
         }
-        #[cfg(not(all(unix, not(miri))))]
         let _ = (usage, is_inside);
+        false
     }
 
     /// A window on nothing.

@@ -104,6 +104,9 @@ pub(crate) trait StorageFile: Debug + Send + Sync {
     /// Says that nobody reads these bytes again: they may read as zeros from now on, and take neither
     /// disk nor memory. A wish, which nothing depends on.
     fn forget(&self, _offset: u64, _len: u64) {}
+    /// Asks the system to let go of what it has of the file in memory, as far as it is on the disk
+    /// and nobody looks at it: then it can come back in larger pieces. A wish, as above.
+    fn drop_cached(&self) {}
     /// Bytes of disk that it takes.
     fn allocated_len(&self) -> io::Result<u64>;
     /// A read-only window on its first `len` bytes, which it must have. What is written with
