@@ -315,7 +315,7 @@ fn a_record_is_reachable_from_its_home_alone() {
     let mut page = OwnedPage::new(4096);
     let mut frame = page.frame(0, 4096);
     frame.reset(Kind::Bucket, 6, 3, 10);
-    let home_hash = |home: u64| home * 65_536 / 6 + 200 << 16;
+    let home_hash = |home: u64| (home * 65_536 / 6 + 200) << 16;
     for i in 0..40_u8 {
         let record = Record::Inline { key: &[i], value: b"v" };
         assert!(frame.insert(&Shape::General, home_hash(4) | u64::from(i), &record));
