@@ -279,7 +279,7 @@ fn as_usize(index: u64) -> usize {
 mod tests {
     use super::*;
 
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     struct Heap {
         pages: BTreeMap<u64, (Node, Vec<u64>)>,
         next: u64,
@@ -333,6 +333,76 @@ mod tests {
                 assert_eq!(loaded, tree);
                 assert_eq!(heap.pages.len(), tree.pages().count(), "no page is lost (I4)");
             }
+        }
+    }
+
+    /// A tree with words in these leaves, of two pages above the leaves below the root.
+    fn sparse(heap: &mut Heap, leaves: &[u64]) -> Tree {
+        let mut tree = Tree::new(Kind::Directory, 9, 4096, 504 * 508);
+        let changes = leaves.iter().map(|leaf| (leaf * 504 + 7, leaf + 1000)).collect();
+        tree.update(&changes, &BTreeSet::new(), heap).unwrap();
+        tree
+    }
+
+    #[test]
+    fn each_page_is_loaded_to_its_place() {
+        let mut heap = Heap::default();
+        let tree = sparse(&mut heap, &[0, 503, 504, 507]);
+        assert_eq!((tree.leaf_count(), tree.level_count(), tree.pages().count()), (508, 3, 7));
+        let mut loaded = Tree::new(Kind::Directory, 9, 4096, 504 * 508);
+        let mut found = Vec::new();
+        let leaf = &mut |first, words: &[u64]| {
+            found.extend((first..).zip(words.iter().copied()).filter(|(_, word)| *word != 0));
+            Ok(())
+        };
+        loaded.load(tree.root(), &mut heap, leaf).unwrap();
+        assert_eq!(loaded, tree);
+        assert_eq!(found, [0, 503, 504, 507].map(|leaf| (leaf * 504 + 7, leaf + 1000)));
+    }
+
+    #[test]
+    fn a_directory_s_page_of_zeros_is_not_kept_and_a_bitmap_s_is() {
+        let mut heap = Heap::default();
+        let mut tree = sparse(&mut heap, &[0, 504, 507]);
+        let zero = |leaf: u64| BTreeMap::from([(leaf * 504 + 7, 0)]);
+        for (leaf, left) in [(507, 5), (504, 3), (0, 0)] {
+            tree.update(&zero(leaf), &BTreeSet::new(), &mut heap).unwrap();
+            assert_eq!((tree.pages().count(), heap.pages.len()), (left, left), "{leaf}");
+        }
+        assert_eq!(tree.root(), 0);
+        let mut bitmap = Tree::new(Kind::Bitmap, 0, 4096, 504 * 508);
+        let words: Vec<u64> = (0..504 * 508).collect();
+        let leaves = BTreeSet::from([0, 503, 504, 507]);
+        bitmap.rewrite_leaves(&leaves, &words, &mut heap).unwrap();
+        assert_eq!((bitmap.pages().count(), heap.pages.len()), (7, 7));
+        for (node, pointer) in bitmap.pages().filter(|(node, _)| node.level == 0) {
+            let owner = node.owner as usize;
+            assert_eq!(heap.pages[&pointer].1, words[owner..owner + 504]);
+        }
+        bitmap.rewrite_leaves(&leaves, &[], &mut heap).unwrap();
+        assert_eq!(bitmap.pages().count(), 7, "zeros as well");
+    }
+
+    #[test]
+    fn a_page_moves_with_one_leaf_below_it() {
+        let mut heap = Heap::default();
+        let with_words = [2, 503, 504, 507];
+        let tree = sparse(&mut heap, &with_words);
+        assert!(tree.leaves_through(&|_| false).is_empty());
+        assert_eq!(tree.leaves_through(&|_| true), with_words.map(as_usize).into());
+        for (node, pointer) in tree.pages() {
+            let below = match (node.level, node.owner) {
+                (0, owner) => as_usize(owner / 504),
+                (1, 0) | (2, 0) => 2,
+                (1, _) => 504,
+                other => panic!("{other:?}"),
+            };
+            let leaves = tree.leaves_through(&|moved| moved == pointer);
+            assert_eq!(leaves, BTreeSet::from([below]), "{node:?}");
+            let (mut copy, mut heap) = (tree.clone(), heap.clone());
+            copy.update(&BTreeMap::new(), &leaves, &mut heap).unwrap();
+            assert!(copy.pages().all(|(_, other)| other != pointer), "it was written anew");
+            assert_eq!(copy.pages().count(), tree.pages().count());
         }
     }
 

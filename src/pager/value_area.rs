@@ -388,6 +388,26 @@ mod tests {
     }
 
     #[test]
+    fn the_tail_goes_on_unless_pages_were_given_back() {
+        let mut space = space();
+        let mut area = ValueArea::new(4096, LiveCounts::default());
+        assert_eq!(area.grains_per_page(), 64);
+        let per_page = 64;
+        let first = area.append(64, &mut space).unwrap();
+        assert_eq!((area.append(64, &mut space), area.written()), (Some(first + 64), 128));
+        // A page of others stands in the way; once it is free the tail jumps back to it.
+        let gap = space.allocate(1);
+        assert_eq!(area.append(64, &mut space), Some(gap.end() * per_page), "not in a row");
+        space.free(gap);
+        assert_eq!(area.append(64, &mut space), Some(gap.first * per_page));
+        assert_eq!(area.written(), 256);
+        // What fits the rest of a page stays there.
+        let end = area.append(60, &mut space).unwrap() + 60;
+        assert_eq!(area.append(4, &mut space), Some(end));
+        assert_eq!(area.page_count(), 5);
+    }
+
+    #[test]
     fn a_count_that_lies_does_no_harm() {
         let mut live = LiveCounts::default();
         live.set(9, 1);
