@@ -85,7 +85,8 @@ pub fn markdown(report: &Report) -> String {
         line(&mut out, goal.text, &wanted, value, met);
     }
     for (work, by) in FIRST {
-        let peers = report.stores.iter().filter(|(name, info)| info.crash_safe && *name != OWN);
+        let peers =
+            report.stores.iter().filter(|(name, info)| info.crash_safe && !name.starts_with(OWN));
         let best = peers.filter_map(|(name, _)| report.median(work, name)).min_by(f64::total_cmp);
         let value = best.zip(report.median(work, OWN)).map(|(best, own)| best / own);
         let text = format!("{work} to the best crash-safe peer");

@@ -28,6 +28,7 @@ mod tkrzw;
 pub fn all() -> Vec<Kind> {
     vec![
         splitpoint::KIND,
+        splitpoint::PREFETCHED,
         lmdb::KIND,
         redb::KIND,
         fjall::KIND,

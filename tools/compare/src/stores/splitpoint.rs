@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use splitpoint::{Batch as Commit, Durability, Index, Options};
+use splitpoint::{Batch as Commit, Durability, Index, Options, Residence};
 
 use super::{able, locked};
 use crate::data::{Batch, Keys};
-use crate::store::{Kind, Reader, Result, Setup, Sink, Store};
+use crate::store::{Kind, Need, Reader, Result, Setup, Sink, Store};
 
 pub const KIND: Kind = Kind {
     name: "splitpoint",
@@ -20,8 +20,29 @@ pub const KIND: Kind = Kind {
     crash_safe: true,
 };
 
+/// The same for serving what fits memory: lookups that find the file in huge pages.
+pub const PREFETCHED: Kind = Kind {
+    name: "splitpointprefetched",
+    version: || locked("splitpoint"),
+    settings: "as splitpoint, with Residence::Prefetched but for what is read cold or in little \
+               memory. Source: docs of Residence",
+    cannot: |ask| match ask.need {
+        Need::Durable | Need::Killed => Some("as splitpoint"),
+        Need::Read | Need::Write | Need::Reopen => None,
+    },
+    open: |setup| {
+        let is_roomy = !setup.cold && setup.memory.is_none();
+        open_as(setup, if is_roomy { Residence::Prefetched } else { Residence::Mapped })
+    },
+    crash_safe: true,
+};
+
 fn open(setup: &Setup) -> Result<Box<dyn Store>> {
-    let mut options = Options::new().expected_len(setup.records);
+    open_as(setup, Residence::Mapped)
+}
+
+fn open_as(setup: &Setup, residence: Residence) -> Result<Box<dyn Store>> {
+    let mut options = Options::new().expected_len(setup.records).residence(residence);
     if setup.shape.key == 8 && setup.shape.value == 8 {
         options = options.key_size(Some(8)).value_size(Some(8));
     }
