@@ -32,8 +32,9 @@ use crate::pager::{Page, Side, State, Which};
 /// The fill that inserts keep to, in percent of the bytes of all bucket pages' payload; records in
 /// overflow count as if they stood in bucket pages.
 const TARGET_FILL: u64 = 91;
-/// Below this fill the table shrinks.
-const LOW_FILL: u64 = 45;
+/// Below this fill the table shrinks: a little above half of the target, so that it does when half of
+/// the records of a table that has grown are removed.
+const LOW_FILL: u64 = 47;
 /// What a shrinking sweep aims at.
 const SHRUNK_FILL: u64 = 72;
 
