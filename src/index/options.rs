@@ -189,8 +189,8 @@ impl Options {
 
     /// Bytes of changed pages that are kept in memory between two checkpoints, at least 1 MiB.
     /// While one is written, half as much again. Where changes are spread over more pages than there
-    /// is room for, twice the budget writes half as many bytes. Pages on file are the system's
-    /// cache's business, and not counted.
+    /// is room for, a larger budget writes fewer bytes. Pages on file are the system's cache's
+    /// business, and not counted.
     ///
     /// Default: a sixteenth of the memory of the machine, or of its memory cgroup (Linux), from 64 MiB
     /// to 1 GiB; 256 MiB where that is not known.

@@ -188,14 +188,16 @@ impl Writer {
         let written = self.table.pager.values.written();
         let mut steps = std::mem::take(&mut self.prepared);
         steps.clear();
-        let prepared = self.prepare(operations, &mut steps);
-        let payload = match (operations, apply) {
-            ([_], Apply::Now) => Vec::new(), // goes into the log in parts
-            _ => encode(operations),
-        };
-        let appended = prepared.and_then(|()| self.append(operations, &payload));
-        let mut committed = match appended {
-            Ok(lsn) => Committed { lsn, key_was_there: false },
+        let appended = self.prepare(operations, &mut steps).and_then(|()| {
+            // Encoding relies on lengths that preparing checks.
+            let payload = match (operations, apply) {
+                ([_], Apply::Now) => Vec::new(), // goes into the log in parts
+                _ => encode(operations),
+            };
+            Ok((self.append(operations, &payload)?, payload))
+        });
+        let (mut committed, payload) = match appended {
+            Ok((lsn, payload)) => (Committed { lsn, key_was_there: false }, payload),
             Err(error) => {
                 self.forget(&steps);
                 return Err(error);

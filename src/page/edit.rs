@@ -165,10 +165,9 @@ impl Frame<'_> {
     /// Makes it a copy of a page, without the bytes of dead records and with its dead slots empty.
     /// Nobody else may see it yet.
     pub(crate) fn copy_from(&mut self, page: View<'_>) {
+        let has_dead = heap_start(page) + live_len(page) < page.len();
         match Shape::of(page) {
-            Some(Shape::General) if heap_start(page) + live_len(page) < page.len() => {
-                self.copy_live_from(page, None);
-            }
+            Some(Shape::General) if has_dead && self.copy_live_from(page, None).is_some() => {}
             Some(Shape::Fixed(_)) => {
                 self.copy_bytes_from(page, page.len());
                 self.forget_dead();
@@ -178,32 +177,30 @@ impl Frame<'_> {
     }
 
     /// Makes it a copy of a page of any sizes without one of the records and without dead bytes; the
-    /// others keep their slots. Nobody else may see it yet.
-    fn copy_live_from(&mut self, page: View<'_>, without: Option<SlotPlace>) {
+    /// others keep their slots. Nobody else may see it yet. `None`, and no page yet, if the page is
+    /// not what it was when it was checked: bytes rot, and the system may have read them anew (F11).
+    fn copy_live_from(&mut self, page: View<'_>, without: Option<SlotPlace>) -> Option<()> {
         self.copy_bytes_from(page, (HEADER_SIZE + cell_count(page) * LINE_SIZE).min(page.len()));
         self.store_word(word::HEAP, page.len() as u64);
         let mut start = page.len();
         let (mut live, mut gone) = (0, 0);
-        for index in 0..cell_count(page) {
-            let Some(cell) = page.cell(index) else { break };
-            for (lane, tag, _) in cell.slots() {
+        for index in 0..cell_count(self.view()) {
+            for (lane, tag, _) in self.view().cell(index)?.slots() {
                 if without == Some(SlotPlace { cell: index, lane }) {
                     self.store_lane(index, lane, 0);
                     gone += 1;
                     continue;
                 }
-                let tail = page.tail(index, lane).expect("a live slot of a page that was checked");
-                let record = Record::decode(tail).expect("a record that was read before");
-                let len = record.encoded_len();
-                let bytes = tail.get(..len).expect("a record within its page");
-                let offset = self.append_below(&mut start, &[bytes]);
-                let offset = offset.expect("live records fit their page");
+                let tail = page.tail(index, lane)?;
+                let len = Record::decode(tail)?.encoded_len();
+                let offset = self.append_below(&mut start, &[tail.get(..len)?])?;
                 self.store_lane(index, lane, u32::from(tag) | u32::from(offset) << 16);
                 live += len;
             }
         }
         self.count_records(-gone);
         self.store_word(word::HEAP, (live as u64) << 32 | start as u64);
+        Some(())
     }
 
     /// Takes over the filter bits of another page. If it has another count of cells, as bits of
@@ -290,7 +287,7 @@ impl PageOf {
             frame.overwrite_fixed(&of, place, hash, record);
             return true;
         }
-        if self.shape == Shape::General && self.fits_cells_of(frame, source, without, with) {
+        if self.shape == Shape::General && self.remake_in_cells(frame, source, without, with) {
             return true;
         }
         let mut kept: Vec<(u64, Record<'_>)> = bucket::records(source)
@@ -306,15 +303,15 @@ impl PageOf {
     }
 
     /// As [`PageOf::remake`], with the cells as they are: far less work, where there is room.
-    fn fits_cells_of(
+    fn remake_in_cells(
         self,
         frame: &mut Frame<'_>,
         source: View<'_>,
         without: Option<SlotPlace>,
         with: Option<(u64, &Record<'_>)>,
     ) -> bool {
-        frame.copy_live_from(source, without);
-        with.is_none_or(|(hash, record)| frame.insert(&self.shape, hash, record))
+        frame.copy_live_from(source, without).is_some()
+            && with.is_none_or(|(hash, record)| frame.insert(&self.shape, hash, record))
     }
 
     /// As [`PageOf::fill`] of a general page, with the cell count given.

@@ -17,20 +17,9 @@ use std::time::{Duration, Instant};
 
 use splitpoint::{Batch, Durability, Index, Options};
 
-const VALUE: [u8; 100] = [7; 100];
-
-fn mix(i: u64) -> u64 {
-    let a = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let b = (a ^ a >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    b ^ b >> 32
-}
-
-fn key(i: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&mix(i).to_le_bytes());
-    key[8..].copy_from_slice(&i.to_le_bytes());
-    key
-}
+#[path = "records.rs"]
+mod records;
+use records::{VALUE, key, mix};
 
 fn options(budget: u64) -> Options {
     match budget {
@@ -54,7 +43,7 @@ fn batches(index: &Index, span: Duration, mut record: impl FnMut(u64) -> u64) ->
         taken += one;
         count += 1;
     }
-    eprintln!("longest {longest:?}");
+    println!("longest batch {longest:?}");
     (taken.as_secs_f64() * 1e6 / count as f64, count)
 }
 
@@ -74,11 +63,6 @@ fn main() {
                 let record = |i| if work == "inserts" { first + i } else { mix(i) % records };
                 let (micros, count) = batches(&index, span, record);
                 println!("durable batch of {work} {micros:.0} us, {count}");
-                let st = index.stats().unwrap();
-                println!(
-                    "sync_micros {} commits {} ckpt {} moved {}",
-                    st.sync_micros, st.commit_count, st.checkpoint_count, st.moved_page_count
-                );
                 index.close().unwrap();
             }
             "singles" => singles(path, records, span, background.clone()),

@@ -385,3 +385,23 @@ fn a_record_is_reachable_from_its_home_alone() {
         assert_eq!(record_at(view, &Shape::General, place).map(|r| r.encoded_len()), Some(4));
     }
 }
+
+/// A page is checked when it is first touched; the system may drop it and read it anew, rotten. The
+/// writer's copy of it once panicked there, under the writer's lock.
+#[test]
+fn a_page_that_rotted_after_it_was_checked_is_copied_as_it_is() {
+    let mut page = page_of(40);
+    let at = {
+        let mut frame = page.frame(0, 4096);
+        let gone = slots(frame.view()).next().unwrap().place;
+        frame.remove(&Shape::General, gone);
+        let slot = slots(frame.view()).find(|slot| slot.offset > 4000).unwrap();
+        slot.offset
+    };
+    assert_eq!(check_structure(page.view()), Ok(()));
+    page.bytes_mut()[at + 1] = 0xfe;
+    assert!(check_structure(page.view()).is_err());
+    let mut copy = OwnedPage::new(4096);
+    copy.frame(0, 4096).copy_from(page.view());
+    assert!(copy.bytes() == page.bytes());
+}
