@@ -42,6 +42,8 @@ pub enum Residence {
 /// Values of more bytes than this are asked for as a whole before they are read: without reading
 /// ahead, each of their pages would be waited for in turn.
 const LONG: usize = 16 << 10;
+/// Bytes of a value that the processor is asked for at once; it goes on by itself behind them.
+const LINES_LEN: usize = 4096;
 /// Bytes that a whole file is asked for at once.
 const STEP: usize = 8 << 20;
 /// Bytes of a page of the system, or of a part of one.
@@ -79,6 +81,16 @@ fn prefetch(map: &Map) {
         if !map.advise(Use::Now, piece) {
             map.advise(Use::Soon, piece);
         }
+    }
+}
+
+/// Asks the processor to have bytes of the file ready. By itself it fetches ahead, too, but begins late and
+/// stops at the end of each page.
+#[inline]
+pub(super) fn fetch_lines(map: &Map, (offset, len): (usize, usize)) {
+    let len = len.min(LINES_LEN);
+    if let Some(view) = map.view(offset, len) {
+        (0..len).step_by(LINE_SIZE).for_each(|at| view.prefetch(at));
     }
 }
 
@@ -156,13 +168,7 @@ impl Shared {
         if len > LONG {
             self.ask_for_ranges(map, std::iter::once((offset, len)));
         }
-        // The processor fetches ahead by itself, but not from one page to the next.
-        let next = (offset | (BLOCK - 1)) + 1;
-        if next - offset < len
-            && let Some(view) = map.view(next, LINE_SIZE)
-        {
-            view.prefetch(0);
-        }
+        fetch_lines(map, (offset, len));
     }
 
     /// As `fetch_value`, of bytes that may not be in memory: if they are on two pages, both come with

@@ -10,10 +10,10 @@ use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::residence::fetch_lines;
 use super::{Access, Pager, Pin, Shared, Verify};
 use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
-use crate::page::LINE_SIZE;
 use crate::page::record::{LargeRecord, SHORT_KEY_MAX};
 
 /// Values in memory, by place.
@@ -106,9 +106,6 @@ impl Shared {
     }
 }
 
-/// Bytes of a value that are asked for at once; the processor goes on by itself within a page.
-const PREFETCH_LEN: usize = 4096;
-
 impl Shared {
     /// Whether some record may be large.
     #[inline]
@@ -123,10 +120,8 @@ impl Shared {
         if self.access == Access::Mapped {
             let Ok(offset) = usize::try_from(large.offset()) else { return };
             self.sound.prefetch(large);
-            let len = len.min(usize::try_from(large.len()).unwrap_or(usize::MAX)).min(PREFETCH_LEN);
-            if let Some(view) = self.map.load(pin).view(offset, len) {
-                (0..len).step_by(LINE_SIZE).for_each(|at| view.prefetch(at));
-            }
+            let len = len.min(usize::try_from(large.len()).unwrap_or(usize::MAX));
+            fetch_lines(self.map.load(pin), (offset, len));
         }
     }
 
