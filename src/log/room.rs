@@ -81,7 +81,8 @@ impl Log {
     }
 
     /// Prepares the segment of that number: a file of that name without a header of that number.
-    /// Until it gets one it is litter for recovery.
+    /// Until it gets one it is litter for recovery. Where it cannot be created (no more files can be open, say)
+    /// the log is as it was, and the next commit tries again.
     pub(super) fn prepare(&mut self, number: u64) -> Result<()> {
         let path = self.syncs.files.segment_path(number);
         let storage = self.syncs.files.storage.clone();

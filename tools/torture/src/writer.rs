@@ -181,15 +181,14 @@ fn after(index: &Index, error: &Error) -> End {
     if matches!(error, Error::StorageFull { .. }) {
         return End::Full;
     }
-    // A failed read alone refuses nothing; but no sync may succeed from now on.
-    if matches!(error, Error::Io { action: "read", .. }) {
+    // A failed read alone refuses nothing, nor does a segment of the log that cannot be created: nothing was
+    // begun. But no sync may succeed from now on.
+    if matches!(error, Error::Io { action: "read" | "create", .. }) {
         for _ in 0..3 {
             match index.insert("after", "a failed read").and_then(|_| index.sync()) {
                 Ok(()) => return End::Wrong,
                 Err(Error::Refused { .. }) => break,
-                Err(Error::Io { action: "read", .. }) => {
-                    return End::Refused;
-                }
+                Err(Error::Io { action: "read" | "create", .. }) => return End::Refused,
                 Err(_) => {}
             }
         }
