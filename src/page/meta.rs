@@ -347,6 +347,7 @@ pub(crate) fn first_page(page_size: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::pointer::PAGE_COUNT_MAX;
 
     fn sample() -> Meta {
         let side = SideMeta { layout: Layout::new(100), bucket_root: 1, run_root: 2 };
@@ -395,6 +396,46 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(!has_magic(&damaged) || check_whole(&damaged).is_err(), "bit {bit}");
         }
+    }
+
+    /// What decoding says of the sample with another field.
+    fn with_field(offset: usize, value: u64) -> Result<Meta, Fault> {
+        let mut page = sample().encode();
+        put_u64(&mut page, offset, value);
+        let sum = checksum(&page);
+        put_u32(&mut page, CHECKSUM, sum);
+        Meta::decode(&page)
+    }
+
+    #[test]
+    fn the_greatest_value_of_each_field_is_allowed_and_the_next_refused() {
+        let counted = (u64::MAX / 2 - 1, u64::MAX / 2);
+        for (offset, (greatest, stated)) in [
+            (72, (65_536, 65_536)),
+            (80, (1 << 32, 1 << 32)),
+            (136, (BUCKET_COUNT_MAX, BUCKET_COUNT_MAX)),
+            (160, (BUCKET_COUNT_MAX, BUCKET_COUNT_MAX)),
+            (88, (PAGE_COUNT_MAX, PAGE_COUNT_MAX)),
+            (40, counted),
+            (200, counted),
+            (216, counted),
+            (224, counted),
+            (248, (1000, 1000)),
+        ] {
+            assert!(with_field(offset, greatest).is_ok(), "{greatest} at {offset}");
+            let fault = Fault::new(Promise::MetaField, stated, greatest + 1);
+            assert_eq!(with_field(offset, greatest + 1), Err(fault), "at {offset}");
+        }
+        assert_eq!(version(&sample().encode()), VERSION);
+    }
+
+    #[test]
+    fn the_longest_metadata_is_allowed_and_a_longer_refused() {
+        let full = Meta { metadata: vec![7; METADATA_LEN_MAX], ..sample() };
+        let mut page = full.encode();
+        assert_eq!(Meta::decode(&page), Ok(full));
+        put_u32(&mut page, 232, 1025);
+        assert_eq!(Meta::decode(&page), Err(Fault::new(Promise::MetaField, 1024, 1025)));
     }
 
     #[test]

@@ -242,6 +242,7 @@ mod tests {
             let beside = if is_long { u64::from(key_len) } else { 0 };
             assert_eq!(large.len(), 70 + beside);
             assert_eq!(large.grain_count(), (70 + beside).div_ceil(64));
+            assert_eq!(record.key_in_page(), (!is_long).then_some(key));
         }
     }
 

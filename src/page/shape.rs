@@ -204,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_page_has_for_records() {
+        let of = |key, value| Shape::new(4096, 496, key, value);
+        let (general, fixed) = (of(None, None), of(Some(8), Some(12)));
+        assert_eq!(general.payload(4096), 4096 - 64);
+        assert_eq!(fixed.payload(4096), 180 * 20);
+        assert_eq!((general.inline_len(8, 12), fixed.inline_len(8, 12)), (8 + 12 + 2, 8 + 12));
+    }
+
+    #[test]
     fn only_records_that_stand_in_a_page_have_a_place() {
         assert_eq!(fixed(4096, 8, 8).map(|fixed| (fixed.cells, fixed.capacity)), Some((8, 220)));
         assert_eq!(fixed(4096, 0, 0), None);

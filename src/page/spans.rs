@@ -255,8 +255,11 @@ fn cover_records(cover: &mut Cover, page: View<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER_FIELDS, HEADER_SIZE, Kind, LINE_SIZE, spans};
-    use crate::page::OwnedPage;
+    use super::{HEADER_FIELDS, HEADER_SIZE, Kind, LINE_SIZE, Part, Span, number, spans};
+    use crate::page::edit::PageOf;
+    use crate::page::record::{LargeRecord, Record};
+    use crate::page::shape::Shape;
+    use crate::page::{OwnedPage, bucket, put_u64};
 
     /// A tag of an empty slot is damage that `check` names; who looks at the cell must see it.
     #[test]
@@ -281,6 +284,124 @@ mod tests {
         let found: Vec<_> =
             cells.iter().map(|(name, range)| (name.as_str(), range.clone())).collect();
         assert_eq!(found, expected);
+    }
+
+    /// What is said of a page's bytes behind its header, a line each.
+    fn told(page: &OwnedPage, kind: Kind) -> String {
+        let spans = spans(page.bytes(), page.view(), kind);
+        let behind = spans.iter().filter(|span| span.part != Part::Header);
+        let line = |span: &Span| {
+            let colon = if span.meaning.is_empty() { "" } else { ": " };
+            format!("{:?} {}{colon}{}\n", span.range, span.name, span.meaning)
+        };
+        behind.map(line).collect()
+    }
+
+    #[test]
+    fn a_page_of_records_is_told_byte_by_byte() {
+        let mut page = OwnedPage::new(4096);
+        let mut frame = page.frame(0, 4096);
+        frame.reset(Kind::Bucket, 3, 0, 1);
+        let long =
+            LargeRecord { hash: 0x8000_5555, key_len: 300, value_len: 70, place: 640, checksum: 5 };
+        let large = LargeRecord { hash: 0, key_len: 3, value_len: 5000, place: 64, checksum: 5 };
+        let records = [
+            (0x1111, Record::Inline { key: b"gone", value: b"" }),
+            (0xffff_3333, Record::Inline { key: b"key", value: b"value" }),
+            (0x7777, Record::Large(large, b"abc")),
+            (0x8000_5555, Record::Large(long, b"")),
+        ];
+        for (hash, record) in &records {
+            assert!(frame.insert(&Shape::General, *hash, record));
+        }
+        frame.note_overflow(0x3_ffff_0000);
+        let first = bucket::slots(frame.view()).find(|slot| slot.tag == 0x1111).unwrap();
+        frame.remove(&Shape::General, first.place);
+        let expected = "\
+64..66 cell 0 filter: 0x0000
+66..67 cell 0 spill: 0
+67..68 cell 0 reserved
+68..72 cell 0 slots: empty
+72..74 cell 0 slot 2 tag: 0x7777
+74..76 cell 0 slot 2 offset: 0x0fdd
+76..128 cell 0 slots: empty
+128..130 cell 1 filter: 0x0000
+130..131 cell 1 spill: 0
+131..132 cell 1 reserved
+132..134 cell 1 slot 1 tag: 0x5555
+134..136 cell 1 slot 1 offset: 0x0fc5
+136..192 cell 1 slots: empty
+192..194 cell 2 filter: 0x0008
+194..195 cell 2 spill: 0
+195..196 cell 2 reserved
+196..198 cell 2 slot 1 tag: 0x3333
+198..200 cell 2 slot 1 offset: 0x0ff0
+200..256 cell 2 slots: empty
+256..4037 free
+4037..4061 large record of cell 1 slot 1: key_len 300, value_len 70, place 640
+4061..4077 large record of cell 0 slot 2: key_len 3, value_len 5000, place 64
+4077..4080 key
+4080..4082 record of cell 2 slot 1: key_len 3, value_len 5
+4082..4085 key
+4085..4090 value
+4090..4096 dead
+";
+        assert_eq!(told(&page, Kind::Bucket), expected);
+    }
+
+    #[test]
+    fn a_page_of_fixed_sizes_is_told_byte_by_byte() {
+        let shape = Shape::new(4096, 992, Some(16), Some(900));
+        let mut page = OwnedPage::new(4096);
+        let mut frame = page.frame(0, 4096);
+        PageOf { kind: Kind::Bucket, owner: 0, bucket_count: 1, shape }.fill(&mut frame, &[]);
+        for hash in [0x1111, 0xffff_3333, 0x7777] {
+            let record = Record::Inline { key: &[7; 16], value: &[8; 900] };
+            assert!(frame.insert(&shape, hash, &record));
+        }
+        let second = bucket::slots(frame.view()).nth(1).unwrap();
+        frame.remove(&shape, second.place);
+        let expected = "\
+64..66 cell 0 filter: 0x0000
+66..67 cell 0 spill: 0
+67..68 cell 0 reserved
+68..70 cell 0 slot 1 tag: 0x1111
+70..72 cell 0 slot 2 tag: dead
+72..74 cell 0 slot 3 tag: 0x7777
+74..128 cell 0 tags: empty
+128..144 key of cell 0 slot 1
+144..1044 value
+1044..1960 dead record of cell 0 slot 2
+1960..1976 key of cell 0 slot 3
+1976..2876 value
+2876..3792 records: empty
+3792..4096 free
+";
+        assert_eq!(told(&page, Kind::Bucket), expected);
+    }
+
+    #[test]
+    fn a_page_of_words_is_told_word_by_word() {
+        let mut page = OwnedPage::new(4096);
+        for (offset, word) in [(72, 9), (80, 10), (4080, 0x1234)] {
+            put_u64(page.bytes_mut(), offset, word);
+        }
+        let expected = "64..72 words: zero\n72..80 word 1: 0x9\n80..88 word 2: 0xa\n88..4080 words: zero\n\
+                        4080..4088 word 502: 0x1234\n4088..4096 words\n";
+        assert_eq!(told(&page, Kind::Directory), expected);
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_their_fields() {
+        let bytes = [0x21, 0x43, 0x65, 0x87, 0xa9, 0xcb, 0xed, 0x0f, 9, 10];
+        assert_eq!(number(&bytes, 0, 1), "33 = 0x21");
+        assert_eq!(number(&bytes, 0, 2), "17185 = 0x4321");
+        assert_eq!(number(&bytes, 0, 4), "2271560481 = 0x87654321");
+        assert_eq!(
+            number(&bytes, 0, 8),
+            format!("{} = 0xfedcba987654321", 0x0fed_cba9_8765_4321_u64)
+        );
+        assert_eq!((number(&bytes, 8, 1), number(&bytes, 9, 1)), ("9".into(), "10 = 0xa".into()));
     }
 
     #[test]

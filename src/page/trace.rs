@@ -146,6 +146,37 @@ mod tests {
         assert!(compared > 300 && spilled > 10, "{compared} {spilled}");
     }
 
+    /// The page's first lines are the header and the cells; records stand at its end, the first one last.
+    #[test]
+    fn the_lines_are_those_of_cells_and_records() {
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        frame.reset(Kind::Bucket, 6, 0, 1);
+        let hash = 0x1234_5678_9abc_def1;
+        let large = LargeRecord { hash: 0, key_len: 3, value_len: 5000, place: 640, checksum: 0 };
+        let long = LargeRecord { hash: hash ^ 1 << 40, key_len: 300, ..large };
+        // From the end: 16 + 3 bytes; 16 + 8; 4 + 10 + 300; 2 + 3 + 200.
+        for record in [
+            Record::Large(large, b"abc"),
+            Record::Large(long, b""),
+            Record::Inline { key: b"ten bytes.", value: &[1; 300] },
+            Record::Inline { key: b"key", value: &[1; 200] },
+        ] {
+            assert!(frame.insert(&Shape::General, hash, &record));
+        }
+        let page = frame.view();
+        let lines = |key: &[u8]| {
+            let Ok(traced) = trace(page, hash, &Exact(key));
+            assert_eq!(traced.cells, [traced.home]);
+            let home = traced.home + 1;
+            traced.lines.into_iter().filter(|&line| line != home).collect::<Vec<_>>()
+        };
+        let keys: [&[u8]; 4] = [b"abc", b"ten bytes.", b"key", b"absent"];
+        let expected: [&[usize]; 4] =
+            [&[63], &[58, 59, 60, 61, 62, 63], &[55, 56, 57, 58, 63], &[55, 58, 63]];
+        assert_eq!(keys.map(lines), expected);
+    }
+
     #[test]
     fn a_long_key_is_looked_at_only_if_its_whole_hash_is_the_one() {
         let mut memory = Memory::new(4096);

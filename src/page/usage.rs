@@ -113,9 +113,9 @@ pub(crate) fn capacity(page_size: usize, shape: &Shape, records: u64, record_byt
 
 #[cfg(test)]
 mod tests {
-    use super::{Usage, usage};
+    use super::{Usage, capacity, cell_count, filter_bits, usage};
     use crate::hash::hash;
-    use crate::page::edit::PageOf;
+    use crate::page::edit::{PageOf, suitable_cell_count};
     use crate::page::record::{LargeRecord, Record};
     use crate::page::shape::Shape;
     use crate::page::spans::{Part, spans};
@@ -174,6 +174,41 @@ mod tests {
     }
 
     #[test]
+    fn bits_of_the_filters_are_counted() {
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        frame.reset(Kind::Bucket, 5, 1, 2);
+        assert_eq!(filter_bits(frame.view()), (0, 5 * 16));
+        for (home, bits) in [(0, 16), (0x8000_0000, 5), (0xffff_0000, 1), (0x8000_0000, 4)] {
+            (0..bits).for_each(|bit| frame.note_overflow(home | bit << 32));
+        }
+        assert_eq!(filter_bits(frame.view()), (16 + 5 + 1, 5 * 16));
+    }
+
+    #[test]
+    fn a_page_takes_about_as_many_records_as_are_said() {
+        let general = Shape::General;
+        for len in [10, 30, 118, 400] {
+            let (mut memory, record) =
+                (Memory::new(4096), Record::Inline { key: b"", value: &[7; 400][..len - 2] });
+            let mut frame = memory.frame();
+            frame.reset(Kind::Bucket, suitable_cell_count(4096, 1, len), 1, 2);
+            let fits = (0..4096_u64)
+                .take_while(|i| frame.insert(&general, hash(&i.to_le_bytes(), 1), &record))
+                .count();
+            let said = capacity(4096, &general, 1000, 1000 * len as u64 + 999) as usize;
+            assert!(
+                (said * 9 / 10..=said).contains(&fits),
+                "{fits} of {len} bytes, {said} were said"
+            );
+        }
+        assert_eq!(capacity(4096, &general, 0, 0), capacity(4096, &general, 1, 1));
+        assert_eq!(capacity(4096, &general, 1, 1 << 40), 1);
+        let inline_max = crate::page::meta::inline_max_of(4096);
+        assert_eq!(capacity(4096, &Shape::new(4096, inline_max, Some(8), Some(12)), 9, 1), 180);
+    }
+
+    #[test]
     fn so_are_those_of_a_page_of_fixed_sizes() {
         let inline_max = crate::page::meta::inline_max_of(4096);
         let shape = Shape::new(4096, inline_max, Some(8), Some(12));
@@ -181,7 +216,7 @@ mod tests {
         let mut memory = Memory::new(4096);
         let mut frame = memory.frame();
         of.fill(&mut frame, &[]);
-        let empty = checked_usage(&frame);
+        let (empty, cells) = (checked_usage(&frame), cell_count(frame.view()));
         assert_eq!((empty.keys, empty.values, empty.dead), (0, 0, 0));
         for i in 0..50_u64 {
             let key = i.to_le_bytes();
@@ -193,6 +228,7 @@ mod tests {
             frame.remove(&shape, place);
         }
         let usage = checked_usage(&frame);
+        assert_eq!((empty.slots, empty.slots + empty.empty_slots), (cells * 4, cells * 64));
         assert_eq!((usage.keys, usage.values, usage.dead), (47 * 8, 47 * 12, 3 * 20));
         assert_eq!(usage.slots - empty.slots, 50 * 2);
         assert_eq!(empty.free - usage.free, 50 * 20);
