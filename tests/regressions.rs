@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: whatever goes wrong must end it")]
 
 use splitpoint::simulation::{CallKind, Choice, Fate, Fault, FaultPlan, SimulatedDisk};
-use splitpoint::{Access, Durability, Error, Index, Options, Severity};
+use splitpoint::{Access, Batch, Durability, Error, Index, Options, Severity};
 
 const PATH: &str = "/index";
 
@@ -235,4 +235,33 @@ fn after_any_failed_write_every_call_that_writes_is_refused() {
         }
     }
     assert!(failed > 10, "{failed} calls failed");
+}
+
+/// A value was held while `checkpoint` was called. What it kept was no place to move to, so all pages at the
+/// file's end moved behind it, again and again: one call made the file longer by up to sixteen tables.
+#[test]
+fn a_held_value_does_not_make_pages_move_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::open(folder.path().join("index")).unwrap();
+    let put = |byte: u8| {
+        let mut batch = Batch::new();
+        for n in 0..2000 {
+            batch.insert(format!("key {n}"), [byte; 100]);
+        }
+        index.commit(batch).unwrap();
+        index.checkpoint().unwrap();
+        index.stats().unwrap().page_count
+    };
+    let one = put(1);
+    let value = index.get("key 7").unwrap().unwrap();
+    for tables in 2..5 {
+        let pages = put(tables);
+        assert!(pages <= u64::from(tables) * (one + 8), "{pages} pages, once it was {one}");
+    }
+    assert_eq!(*value, [1; 100]);
+    drop(value);
+    // The page count falls with the checkpoint after the one that freed the pages.
+    put(5);
+    let pages = put(6);
+    assert!(pages <= 2 * (one + 8), "{pages} pages, once it was {one}");
 }

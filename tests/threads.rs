@@ -390,3 +390,38 @@ fn readers_run_on_while_clones_close_and_drop() {
     let index = Index::open(&path).unwrap();
     assert_eq!((index.len(), index.check().unwrap().is_sound()), (500, true));
 }
+
+/// What was replaced while a value is held waits for it; `stats` says how much, and how long.
+#[test]
+fn what_a_held_value_keeps_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    // So many buckets for so few records that no page is made anew for want of room.
+    let options = Options::new().expected_len(20_000);
+    let index = options.open(folder.path().join("index")).unwrap();
+    let put = |byte: u8| {
+        let mut batch = Batch::new();
+        for n in 0..100 {
+            batch.insert(key(0, n), [byte; 100]);
+        }
+        index.commit(batch).unwrap();
+        let changed = index.stats().unwrap().dirty_len;
+        index.checkpoint().unwrap();
+        changed
+    };
+    put(1);
+    assert_eq!(index.stats().unwrap().held_len, 0);
+    let value = index.get(key(0, 7)).unwrap().unwrap();
+    let changed = put(2);
+    let stats = index.stats().unwrap();
+    assert!(*value == [1; 100] && stats.held_micros > 0);
+    // Of each changed page the one in the file that was replaced, and the frame that the checkpoint has
+    // written; and the pages on the way to them.
+    let pages = |len: u64| (len / stats.page_size, len % stats.page_size);
+    let ((held, 0), (changed, 0)) = (pages(stats.held_len), pages(changed)) else {
+        panic!("{} and {changed} bytes are no pages", stats.held_len);
+    };
+    assert!((2 * changed..2 * changed + 16).contains(&held), "{held} of {changed}");
+    drop(value);
+    let stats = index.stats().unwrap();
+    assert_eq!((stats.held_len, stats.held_micros), (0, 0));
+}

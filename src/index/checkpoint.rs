@@ -227,12 +227,14 @@ impl Inner {
         if *page_count <= goal.max(live + 2) {
             return Ok(false);
         }
+        // What readers hold back is no place to move down to.
+        let free = goal.saturating_sub(self.shared.space().taken().count_below(goal));
         writer.ensure_log()?;
         let budget = self.memory_budget / self.shared.parameters.page_size as u64;
         let writer = &mut *writer;
         let Some(persisted) = &mut writer.persisted else { return Ok(false) };
         persisted.move_nodes_from(goal);
-        let limit = usize::try_from(budget).unwrap_or(usize::MAX);
+        let limit = usize::try_from(budget.min(free)).unwrap_or(usize::MAX);
         let moved = writer.table.move_pages_from(goal, limit)?;
         // Nodes alone can be written anew again and again: only while that makes the file shorter.
         Ok(moved > 0 || has_shrunk)

@@ -65,6 +65,13 @@ impl PageSet {
         self.words.iter().map(|w| u64::from(w.count_ones())).sum()
     }
 
+    /// How many of its pages are below that one.
+    pub(crate) fn count_below(&self, end: u64) -> u64 {
+        let (word, bit) = place(end);
+        let whole = self.words.iter().take(word).map(|w| u64::from(w.count_ones())).sum::<u64>();
+        whole + self.words.get(word).map_or(0, |w| u64::from((w & (bit - 1)).count_ones()))
+    }
+
     /// One more than the greatest page in it.
     pub(crate) fn end(&self) -> u64 {
         let last = self.words.iter().rposition(|&w| w != 0);
@@ -213,7 +220,12 @@ mod tests {
             }
         }
         let total: u64 = held.iter().map(|run| run.count).sum();
-        assert_eq!(space.taken().len(), total + 4);
+        let taken = space.taken();
+        assert_eq!(taken.len(), total + 4);
+        for end in [0, 1, 4, 63, 64, 65, 128, 1000, taken.end(), 1 << 20] {
+            let below = (0..end).filter(|&page| taken.contains(page)).count();
+            assert_eq!(taken.count_below(end), below as u64, "below {end}");
+        }
     }
 
     /// The lowest run of so many free pages, page by page; beyond the last all are free.
