@@ -74,21 +74,22 @@ pub fn load_average() -> String {
     read("/proc/loadavg").split(' ').next().unwrap_or("?").to_owned()
 }
 
-/// Bytes that this process caused to be read from and written to devices.
-#[derive(Debug, Clone, Copy)]
-pub struct Io {
-    pub read: u64,
-    pub written: u64,
+/// Bytes that this process caused to be read from devices.
+pub fn bytes_read() -> io::Result<u64> {
+    field(&fs::read_to_string("/proc/self/io")?, "read_bytes").parse().map_err(io::Error::other)
 }
 
-pub fn io() -> io::Result<Io> {
-    let text = fs::read_to_string("/proc/self/io")?;
-    let number = |name| field(&text, name).parse::<u64>().map_err(io::Error::other);
-    let cancelled = number("cancelled_write_bytes")?;
-    Ok(Io {
-        read: number("read_bytes")?,
-        written: number("write_bytes")?.saturating_sub(cancelled),
-    })
+/// Bytes that were written to the device of a folder, by whomever. What the system counts for the process
+/// would not do: of a page of the cache that is large it counts all when a byte of it changes.
+pub fn bytes_written(folder: &Path) -> io::Result<u64> {
+    let device = fs::metadata(folder)?.dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let path = format!("/sys/dev/block/{major}:{minor}/stat");
+    let text = fs::read_to_string(&path).map_err(|e| {
+        io::Error::other(format!("{path}, for the writes of the device of {folder:?}: {e}"))
+    })?;
+    let sectors = text.split_whitespace().nth(6).unwrap_or_default();
+    Ok(512 * sectors.parse::<u64>().map_err(io::Error::other)?)
 }
 
 fn files(folder: &Path, each: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {

@@ -43,13 +43,13 @@ pub fn look(bench: &Bench, probes: &Probes, size: usize) -> Result<(f64, f64)> {
     let store = bench.open(&Setup { cold: true, ..bench.setup() })?;
     machine::evict(&bench.task.folder, false)?;
     let mut reader = store.reader()?;
-    let before = machine::io()?.read;
+    let before = machine::bytes_read()?;
     let nanos = match size {
         0 => time_gets(&mut *reader, probes, true)?,
         1 => time_gets(&mut *reader, probes, false)?,
         _ => time_many(&mut *reader, probes, size)?,
     };
-    let read = machine::io()?.read - before;
+    let read = machine::bytes_read()? - before;
     drop(reader);
     store.close()?;
     Ok((nanos, read as f64 / probes.len() as f64))

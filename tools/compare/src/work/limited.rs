@@ -69,14 +69,14 @@ pub fn run_inside(bench: &mut Bench) -> Result<()> {
     }
     let count = bench.records / 20;
     let records: Vec<u64> = (0..count).map(|i| mix(i ^ 0x11) % bench.records).collect();
-    let before = machine::io()?.written;
+    let before = machine::bytes_written(&bench.task.folder)?;
     let mut taken = time_writes(&*store, bench.shape, &records, 100, 1 << 51)?;
     let started = Instant::now();
     store.sync()?;
     store.close()?;
     taken += started.elapsed();
     machine::flush(&bench.task.folder)?;
-    let written = machine::io()?.written - before;
+    let written = machine::bytes_written(&bench.task.folder)? - before;
     bench.row("limited-update", taken.as_nanos() as f64 / count as f64);
     bench.row("limited-update-bytes", written as f64 / (count * bench.shape.payload()) as f64);
     Ok(())
@@ -87,8 +87,8 @@ fn look(bench: &Bench, store: &dyn Store, first: u64, present: bool) -> Result<(
     let mut reader = store.reader()?;
     let (mut sink, mut count, mut sum) = (Sink::default(), 0_u64, 0_u64);
     let mut key = vec![0; bench.shape.key];
-    let seed = mix(machine::io()?.read ^ first);
-    let before = machine::io()?.read;
+    let seed = mix(machine::bytes_read()? ^ first);
+    let before = machine::bytes_read()?;
     let started = Instant::now();
     while started.elapsed() < bench.span() {
         for _ in 0..100 {
@@ -100,7 +100,7 @@ fn look(bench: &Bench, store: &dyn Store, first: u64, present: bool) -> Result<(
         }
     }
     let nanos = started.elapsed().as_nanos() as f64 / count as f64;
-    let read = (machine::io()?.read - before) as f64 / count as f64;
+    let read = (machine::bytes_read()? - before) as f64 / count as f64;
     let (found, sum) = if present { (count, sum) } else { (0, 0) };
     verify(&sink, found, sum)?;
     Ok((nanos, read))
