@@ -17,6 +17,8 @@ mod relocate;
 pub(crate) mod resize;
 pub(crate) mod scan;
 #[cfg(test)]
+mod steady;
+#[cfg(test)]
 pub(crate) mod tests_support;
 mod write;
 

@@ -28,6 +28,7 @@ TREE = WORK / "tree"
 SOURCE = WORK / "source"
 FILES = ["src/log/**/*.rs", "src/pager/**/*.rs", "src/page/**/*.rs"]
 TARGETS = ["model", "errors", "crash", "hostile", "regressions", "values", "overflow", "look", "corpus", "bulk"]
+TARGETS += ["verify", "residence", "threads", "copies", "space"]
 # `try` brings every mutant through the quick unit tests that reach it before any comes to the others.
 UNIT = ("unit", [], {})
 SLOW_UNIT = ("slow unit", [], {})
@@ -37,18 +38,27 @@ CAMPAIGNS = [
     ("regressions", [], {}),
     ("values", [], {}),
     ("overflow", [], {}),
+    ("verify", [], {}),
+    ("space", [], {}),
+    ("residence", [], {}),
     ("errors", [], {"SPLITPOINT_STATES": "2000"}),
     ("crash", [], {"SPLITPOINT_STATES": "1500", "SPLITPOINT_FIRST": "1"}),
     ("hostile values", ["values: "], {}),
     ("hostile meta", ["meta"], {}),
     ("hostile logs", ["log"], {}),
     ("hostile pages", ["pages: "], {}),
+    ("hostile arguments", ["arguments"], {}),
+    ("hostile fork", ["fork"], {}),
     SLOW_UNIT,
     ("corpus", [], {}),
     ("look", [], {}),
+    ("threads", [], {}),
+    ("copies", [], {}),
     ("hostile", [], {}),
     ("bulk", [], {}),
 ]
+# To note what these reach takes too long: each mutant is taken for reached.
+REACHES_ALL = ("hostile", "look", "threads", "copies", "verify", "residence", "space")
 # Seconds of a unit test, with what it reaches noted: one that takes longer is left out.
 UNIT_LIMIT = 15
 VOLUME = {"SPLITPOINT_DAMAGES": "2", "SPLITPOINT_FUZZ": "3", "SPLITPOINT_RECORDS": "20000"}
@@ -216,8 +226,7 @@ def base_of(stage, name, limit):
     folder.mkdir(parents=True, exist_ok=True)
     reached = folder / f"{name}.reached"
     reached.write_text("", encoding="utf-8")
-    if stage[0].startswith("hostile"):
-        # To note what is reached takes longer than a row may: all are taken for reached.
+    if stage[0].startswith(REACHES_ALL):
         seconds, end = 0, None
         shutil.copy(WORK / "woven", reached)
     else:
