@@ -406,6 +406,23 @@ mod tests {
     }
 
     #[test]
+    fn what_fits_is_told_to_the_byte() {
+        for (records, cells) in [(0, 1), (1, 1), (15, 1), (16, 2), (300, 20)] {
+            let bytes = 4096 - HEADER_SIZE - cells * LINE_SIZE;
+            assert!(fits(4096, &Shape::General, records, bytes));
+            assert!(!fits(4096, &Shape::General, records, bytes + 1), "{records} records");
+        }
+        let Shape::Fixed(of) = Shape::new(4096, 496, Some(16), Some(39)) else { panic!("small") };
+        assert!(fits(4096, &Shape::Fixed(of), of.capacity, usize::MAX));
+        assert!(!fits(4096, &Shape::Fixed(of), of.capacity + 1, 0));
+        // Eleven records of 100 bytes to a cell; at most half of the page, or 255.
+        assert_eq!(suitable_cell_count(4096, 10, 1_000), 3);
+        assert_eq!(suitable_cell_count(4096, 2_500, 10_000), 31);
+        assert_eq!(suitable_cell_count(16_384, 9_000, 36_000), 127);
+        assert_eq!(suitable_cell_count(65_536, 40_000, 160_000), 255);
+    }
+
+    #[test]
     fn an_exchanged_record_stands_where_a_search_looks_and_the_other_one_is_gone() {
         let key_of = |record: &Record<'_>| record.key_in_page().map(<[u8]>::to_vec);
         let hash_of = |record: &Record<'_>| hash(record.key_in_page().unwrap_or_default(), 1);

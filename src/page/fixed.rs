@@ -403,6 +403,82 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_search_is_sent_on_by_the_bits_of_its_own_filter_only() {
+        let (shape, fixed) = shape(4096, 8, 8);
+        let keys: Vec<[u8; 8]> = (0..2_000_u64).map(u64::to_le_bytes).collect();
+        let all: Vec<_> =
+            keys.iter().map(|key| (hash(key, 0), Record::Inline { key, value: key })).collect();
+        let mut memory = Memory::new(4096);
+        let mut frame = memory.frame();
+        page_of(shape).fill(&mut frame, &all);
+        let group = |hash| (home_cell(hash, fixed.cells), filter_bit(hash));
+        let noted: Vec<u64> = (0..7_u64).map(|n| hash(&n.to_le_bytes(), 3)).collect();
+        noted.iter().for_each(|&hash| frame.note_overflow(hash));
+        let (mut here, mut perhaps, mut nowhere) = (0, 0, 0);
+        for n in 0..4_000_u64 {
+            let key = n.to_le_bytes();
+            let h = hash(&key, 0);
+            let is_noted = noted.iter().any(|&noted| group(noted) == group(h));
+            match find(frame.view(), &fixed, h, &Exact(&key)) {
+                Found::Record(..) => here += 1,
+                Found::PerhapsInOverflow => perhaps += usize::from(is_noted),
+                Found::Nowhere => nowhere += usize::from(!is_noted),
+            }
+        }
+        assert_eq!(here, fixed.capacity);
+        assert!(perhaps > 0 && here + perhaps + nowhere == 4_000, "{perhaps}, {nowhere}");
+    }
+
+    #[test]
+    fn a_copy_has_room_where_the_dead_were() {
+        let (shape, fixed) = shape(4096, 8, 8);
+        let keys: Vec<[u8; 8]> = (0..2_000_u64).map(u64::to_le_bytes).collect();
+        let all: Vec<_> =
+            keys.iter().map(|key| (hash(key, 0), Record::Inline { key, value: key })).collect();
+        let (mut memory, mut other) = (Memory::new(4096), Memory::new(4096));
+        let mut frame = memory.frame();
+        page_of(shape).fill(&mut frame, &all);
+        for (key, _) in keys.iter().zip(0..fixed.capacity) {
+            let (place, _) = look(frame.view(), &fixed, key).unwrap();
+            frame.remove(&shape, place);
+        }
+        assert!(!frame.insert(&shape, all[0].0, &all[0].1), "dead, and perhaps looked at");
+        let mut copy = other.frame();
+        copy.copy_from(frame.view());
+        for (hash, record) in all.iter().skip(1_000).take(fixed.capacity) {
+            assert!(copy.insert(&shape, *hash, record));
+        }
+        bucket::check_structure(copy.view()).unwrap();
+        assert!(!copy.insert(&shape, all[0].0, &all[0].1), "it is full");
+    }
+
+    #[test]
+    fn a_page_that_lies_about_its_slots_is_refused() {
+        let (shape, fixed) = shape(4096, 8, 8);
+        let promise_of = |lie: &dyn Fn(&mut Frame<'_>)| {
+            let mut memory = Memory::new(4096);
+            let mut frame = memory.frame();
+            let record = Record::Inline { key: &[1; 8], value: &[2; 8] };
+            page_of(shape).fill(&mut frame, &[(7, record)]);
+            lie(&mut frame);
+            bucket::check_structure(frame.view()).map_err(|fault| fault.promise)
+        };
+        assert_eq!(promise_of(&|_| ()), Ok(()));
+        let last = fixed.cells - 1;
+        let behind = fixed.slots_of(last);
+        assert_eq!(
+            promise_of(&|frame| frame.store_tag(last, behind, tag_of(7))),
+            Err(Promise::RecordBounds)
+        );
+        assert_eq!(
+            promise_of(&|frame| frame.store_tag(last, behind - 1, tag_of(7))),
+            Err(Promise::Count)
+        );
+        assert_eq!(promise_of(&|frame| frame.count_records(1)), Err(Promise::Count));
+        assert_eq!(promise_of(&|frame| frame.count_fixed(&fixed, 1)), Err(Promise::Count));
+    }
+
     /// A search loads the words of a cell one after another, in ascending order, while the writer
     /// stores its words one after another. Every interleaving of a replacement is tried.
     #[test]

@@ -233,6 +233,45 @@ mod tests {
         }
     }
 
+    /// The map of live bytes gets leaves and loses them, also where it ends within a leaf and where
+    /// what was behind its end is gone before a checkpoint saw it.
+    #[test]
+    #[cfg_attr(miri, ignore = "too much work")]
+    fn a_value_map_of_several_leaves_grows_and_shrinks() {
+        let mut built = Built::new(4096, 4, 96 << 20);
+        let len = 40_000;
+        for round in 0..2 {
+            for i in 0..450 {
+                built.insert(&key(i), &value(i + round, len));
+                if i % 2 == 0 {
+                    built.insert(b"for a moment", &value(i, len));
+                    built.remove(b"for a moment");
+                    built.checkpoint(false);
+                }
+                if i % 64 == 0 {
+                    let report = built.check();
+                    assert!(report.is_sound(), "{i}: {report}");
+                }
+            }
+            assert!(built.table.pager.counts.value_page_count > 4_200, "three leaves");
+            for i in 0..449 {
+                built.remove(&key(i));
+            }
+            while {
+                built.checkpoint(false);
+                built.table.wants_cleaning_up()
+            } {
+                built.table.clean_up(100).unwrap();
+            }
+            let report = built.check();
+            assert!(report.is_sound(), "{report}");
+            assert!(built.table.pager.counts.value_page_count < 20);
+            assert_eq!(built.get(&key(449)), Some(value(449 + round, len)));
+            built.reopen();
+            assert_eq!(built.get(&key(449)), Some(value(449 + round, len)));
+        }
+    }
+
     #[test]
     #[cfg_attr(miri, ignore = "too much work")]
     fn values_in_overflow_and_behind_long_keys_are_cleaned_as_well() {

@@ -146,3 +146,58 @@ fn a_file_that_is_no_index_is_told_from_a_damaged_one() {
         assert_eq!((found.expected, found.found), (whole, len));
     }
 }
+
+fn opened(page_size: usize, bucket_count: u64) -> Arc<Shared> {
+    let file = empty_file();
+    create_in(&*file, page_size, bucket_count);
+    let pages = newest(&*file).unwrap();
+    let reading = Reading {
+        access: Access::Mapped,
+        verify: Verify::OnFirstTouch,
+        read_only: false,
+        residence: Residence::Mapped,
+    };
+    open(file, Path::new(PATH), pages, reading).unwrap().pager.shared
+}
+
+/// What lies behind the file's end is damage; that it cannot be read is not the system's fault.
+#[test]
+fn a_page_behind_the_end_is_no_error_of_the_system() {
+    let shared = opened(4096, 1);
+    assert!(shared.read_page(3).is_ok());
+    match shared.read_page(4) {
+        Err(Error::Corruption(c)) => {
+            let expected = (Promise::PageRange, Place::Page(4));
+            assert_eq!((c.promise, c.place), expected);
+            assert_eq!((c.expected, c.found), (4, 4));
+        }
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+}
+
+#[test]
+fn a_chain_is_as_long_as_there_are_pages_at_most() {
+    let few = opened(4096, 1);
+    let on_file = Pointer::Unchecked { page: 9, checksum: 1 }.encode();
+    let place_of = |shared: &Shared, len, word| match shared.check_chain_len(len, word) {
+        Ok(()) => None,
+        Err(Error::Corruption(c)) => {
+            assert_eq!((c.promise, c.found), (Promise::ChainLength, len as u64));
+            Some(c.place)
+        }
+        Err(other) => panic!("{other:?}"),
+    };
+    // Usual lengths are not looked at, longer ones when they have doubled.
+    for len in [1, 4, 128, 255, 257, 300, 511, 1000] {
+        assert_eq!(place_of(&few, len, on_file), None, "{len}");
+    }
+    for len in [256, 512, 1 << 20] {
+        assert_eq!(place_of(&few, len, on_file), Some(Place::Page(9)), "{len}");
+        let frame = Pointer::Frame { frame: 1, cell_count: 3 }.encode();
+        assert_eq!(place_of(&few, len, frame), Some(Place::File), "{len}");
+    }
+    few.space().allocate(252);
+    assert_eq!(few.space().taken().len(), 256);
+    assert_eq!(place_of(&few, 256, on_file), None);
+    assert_eq!(place_of(&few, 512, on_file), Some(Place::Page(9)));
+}
