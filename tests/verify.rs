@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
 
-use splitpoint::{Error, Index, Options, Verify};
+use splitpoint::{Error, Index, Options, Place, Verify};
 
 type Answer = Result<Vec<u8>, Error>;
 
@@ -31,6 +31,31 @@ fn get(index: &Index) -> Answer {
 
 fn get_many(index: &Index) -> Answer {
     Ok(index.get_many(&["key"])?.pop().unwrap().unwrap().to_vec())
+}
+
+/// A page that rotted after it was looked at was copied by the writer, and the copy got a checksum that
+/// said it was right.
+#[test]
+fn what_rotted_is_not_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let index = Index::open(&path).unwrap();
+    index.insert("key", [7; 100]).unwrap();
+    index.checkpoint().unwrap();
+    assert_eq!(*index.get("key").unwrap().unwrap(), [7; 100]);
+    let bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(100).position(|bytes| bytes == [7; 100]).unwrap();
+    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(at as u64)).unwrap();
+    file.write_all(&[8]).unwrap();
+    let changed = index.insert("another key", "value");
+    let Err(Error::Corruption(corruption)) = changed else { panic!("{changed:?}") };
+    assert_eq!(corruption.place, Place::Page(at as u64 / 4096));
+    assert!(index.get("another key").unwrap().is_none());
+    let restored = file.seek(SeekFrom::Start(at as u64)).and_then(|_| file.write_all(&[7]));
+    restored.unwrap();
+    index.insert("another key", "value").unwrap();
+    assert!(index.check().unwrap().is_sound());
 }
 
 #[test]

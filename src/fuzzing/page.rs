@@ -86,6 +86,10 @@ fn cells(page: &OwnedPage) {
     let shape = Shape::of(view).expect("a page with sound structure has a shape");
     let len: usize = records.iter().map(|(_, _, record)| shape.record_len(record)).sum();
     assert!(fits(META_SIZE, &shape, records.len(), len), "it can be made anew");
+    let mut copy = OwnedPage::new(META_SIZE);
+    assert!(copy.frame(0, META_SIZE).copy_from(view), "it can be copied");
+    let copied: Result<Vec<_>, _> = bucket::records(copy.view()).collect();
+    assert_eq!(copied.as_ref(), Ok(&records), "a copy has the same records");
     for (place, tag, record) in records {
         let (key, hash) = match (record.key_in_page(), record) {
             (None, Record::Large(large, _)) => (&b""[..], large.hash),

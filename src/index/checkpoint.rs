@@ -229,6 +229,9 @@ impl Inner {
         }
         // What readers hold back is no place to move down to.
         let free = goal.saturating_sub(self.shared.space().taken().count_below(goal));
+        if free == 0 {
+            return Ok(false);
+        }
         writer.ensure_log()?;
         let budget = self.memory_budget / self.shared.parameters.page_size as u64;
         let writer = &mut *writer;

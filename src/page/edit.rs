@@ -162,23 +162,27 @@ impl Frame<'_> {
         self.store_lane(home, 0, header | filter_bit(hash));
     }
 
-    /// Makes it a copy of a page, without the bytes of dead records and with its dead slots empty.
-    /// Nobody else may see it yet.
-    pub(crate) fn copy_from(&mut self, page: View<'_>) {
-        let has_dead = heap_start(page) + live_len(page) < page.len();
+    /// Makes it a copy of a page, with its dead slots empty and, of any sizes, without dead bytes.
+    /// Nobody else may see it yet. `false`, and no page yet, if the page is not sound.
+    #[must_use]
+    pub(crate) fn copy_from(&mut self, page: View<'_>) -> bool {
         match Shape::of(page) {
-            Some(Shape::General) if has_dead && self.copy_live_from(page, None).is_some() => {}
+            Some(Shape::General) if heap_start(page) + live_len(page) < page.len() => {
+                return self.copy_live_from(page, None).is_some();
+            }
+            Some(Shape::General) => self.copy_bytes_from(page, page.len()),
             Some(Shape::Fixed(_)) => {
                 self.copy_bytes_from(page, page.len());
                 self.forget_dead();
             }
-            _ => self.copy_bytes_from(page, page.len()),
+            None => return false,
         }
+        true
     }
 
     /// Makes it a copy of a page of any sizes without one of the records and without dead bytes; the
     /// others keep their slots. Nobody else may see it yet. `None`, and no page yet, if the page is
-    /// not what it was when it was checked: bytes rot, and the system may have read them anew (F11).
+    /// not sound.
     fn copy_live_from(&mut self, page: View<'_>, without: Option<SlotPlace>) -> Option<()> {
         self.copy_bytes_from(page, (HEADER_SIZE + cell_count(page) * LINE_SIZE).min(page.len()));
         self.store_word(word::HEAP, page.len() as u64);
@@ -283,7 +287,7 @@ impl PageOf {
         hash_of: impl Fn(&Record<'_>) -> u64,
     ) -> bool {
         if let (Shape::Fixed(of), Some(place), Some((hash, record))) = (self.shape, without, with) {
-            frame.copy_from(source);
+            assert!(frame.copy_from(source), "the writer's own page is sound");
             frame.overwrite_fixed(&of, place, hash, record);
             return true;
         }
@@ -445,7 +449,7 @@ mod tests {
                 bucket::records(frame.view()).map(|found| found.unwrap()).collect();
             for (place, _, gone) in &places {
                 let mut copy = other.frame(0, 4096);
-                copy.copy_from(frame.view());
+                assert!(copy.copy_from(frame.view()));
                 copy.exchange(&shape, *place, rest[0].0, &rest[0].1);
                 bucket::check_structure(copy.view()).unwrap();
                 bucket::check_tidy(copy.view()).unwrap();

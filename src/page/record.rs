@@ -22,6 +22,8 @@ const LONG_VALUE: u8 = 0xff;
 pub(crate) const LARGE_SIZE: usize = 16;
 /// The longest key that a large record keeps in its page.
 pub(crate) const SHORT_KEY_MAX: usize = 0xfd;
+/// The longest value whose length is one byte.
+const SHORT_VALUE_MAX: usize = 0xfe;
 /// What values begin at a multiple of, in bytes: a slice of numbers or of vectors is then a cast.
 pub(crate) const GRAIN_SIZE: u64 = 64;
 /// Places are below this: they have 40 bits.
@@ -87,21 +89,16 @@ pub(crate) enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads the record that `tail`, the rest of a page, begins with; `None` if it does not fit.
+    /// Reads the record that `tail`, the rest of a page, begins with; `None` if it does not fit, or
+    /// has not the shortest header: what is read takes [`Record::encoded_len`] bytes.
     #[inline]
     pub(crate) fn decode(tail: &'a [u8]) -> Option<Record<'a>> {
         let first = *tail.first()?;
         let (header_len, key_len, value_len) = match first {
             LARGE => return LargeRecord::decode(tail),
-            LONG_KEY if tail.len() >= 5 => {
-                (5, usize::from(get_u16(tail, 1)), usize::from(get_u16(tail, 3)))
-            }
-            LONG_KEY => return None,
+            LONG_KEY => (5, long(get_u16(tail, 1), SHORT_KEY_MAX)?, usize::from(get_u16(tail, 3))),
             _ => match *tail.get(1)? {
-                LONG_VALUE if tail.len() >= 4 => {
-                    (4, usize::from(first), usize::from(get_u16(tail, 2)))
-                }
-                LONG_VALUE => return None,
+                LONG_VALUE => (4, usize::from(first), long(get_u16(tail, 2), SHORT_VALUE_MAX)?),
                 value_len => (2, usize::from(first), usize::from(value_len)),
             },
         };
@@ -139,6 +136,11 @@ impl<'a> Record<'a> {
             Record::Large(large, key) => write(&[&large.encode(), key]),
         }
     }
+}
+
+/// A length in two bytes: one that a byte could not say.
+fn long(len: u16, short_max: usize) -> Option<usize> {
+    Some(usize::from(len)).filter(|len| *len > short_max)
 }
 
 impl LargeRecord {
@@ -220,6 +222,23 @@ mod tests {
                     assert_eq!(Record::decode(&encoded), None, "short: {key_len}, {value_len}");
                 }
             }
+        }
+    }
+
+    /// A length that a shorter header could say made a record longer than it said that it was: a copy
+    /// of it ended in bytes of the record beside it.
+    #[test]
+    fn a_header_that_is_not_the_shortest_is_refused() {
+        let body = [7; 600];
+        for (key_len, is_sound) in [(0, false), (0xfd, false), (0xfe, true), (300, true)] {
+            let [k0, k1] = u16::to_le_bytes(key_len);
+            let bytes = [&[0xff, k0, k1, 9, 0], &body[..]].concat();
+            assert_eq!(Record::decode(&bytes).is_some(), is_sound, "a key of {key_len}");
+        }
+        for (value_len, is_sound) in [(0, false), (0xfe, false), (0xff, true), (300, true)] {
+            let [v0, v1] = u16::to_le_bytes(value_len);
+            let bytes = [&[5, 0xff, v0, v1], &body[..]].concat();
+            assert_eq!(Record::decode(&bytes).is_some(), is_sound, "a value of {value_len}");
         }
     }
 

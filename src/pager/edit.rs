@@ -392,7 +392,14 @@ impl Pager {
         let Some(page) = shared.page(&pin, side, which, index, word, None)? else {
             return Ok(None);
         };
-        let (frame, ()) = self.new_frame(|frame| frame.copy_from(page.view()));
+        shared.check_again(&pin, side, which, index, word)?;
+        let (frame, is_sound) = self.new_frame(|frame| frame.copy_from(page.view()));
+        if !is_sound {
+            self.give_back_frame(frame);
+            let number = page.view().word(crate::page::word::PAGE_NUMBER);
+            let fault = Fault::new(Promise::RecordBounds, 0, 0);
+            return Err(fault.at(&shared.path, Place::Page(number)));
+        }
         Ok(Some(frame))
     }
 

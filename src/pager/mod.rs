@@ -43,7 +43,7 @@ use crate::mutant::{Mutant, mutant};
 use crate::page::meta::FileParameters;
 use crate::page::pointer::Pointer;
 use crate::page::shape::Shape;
-use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, word};
+use crate::page::{Identity, Kind, OwnedPage, View, bucket, check_identity, get_u32, word};
 use crate::storage::{Map, StorageFile};
 
 /// How pages are read.
@@ -169,13 +169,7 @@ impl Shared {
         (page, checksum): (u64, u32),
         (slot, pointer): (Option<&AtomicU64>, u64),
     ) -> Result<Page<'p>> {
-        let is = Identity {
-            page_number: page,
-            file_tag: self.parameters.file_tag(),
-            kind: which.kind(),
-            owner: index,
-            bucket_count: side.layout.bucket_count,
-        };
+        let is = self.identity(side, which, index, page);
         if self.access == Access::Pread {
             let owned = self.read_page(page)?;
             self.check(&owned.view(), owned.bytes(), checksum, is)?;
@@ -196,6 +190,42 @@ impl Shared {
             let _ = slot.compare_exchange(pointer, checked, Ordering::SeqCst, Ordering::Relaxed);
         }
         Ok(Page::Shared { view, cell_count })
+    }
+
+    fn identity(&self, side: &Side, which: Which, index: u64, page_number: u64) -> Identity {
+        Identity {
+            page_number,
+            file_tag: self.parameters.file_tag(),
+            kind: which.kind(),
+            owner: index,
+            bucket_count: side.layout.bucket_count,
+        }
+    }
+
+    /// Checks a page that was checked before once more: bytes rot, and the system may have read them
+    /// anew (F11). For who copies it, since the copy gets a checksum that says that it is right, and
+    /// is changed on the strength of what it says.
+    fn check_again(
+        &self,
+        pin: &Pin<'_>,
+        side: &Side,
+        which: Which,
+        index: u64,
+        pointer: u64,
+    ) -> Result<()> {
+        let Pointer::Checked { page, .. } = Pointer::decode(pointer) else { return Ok(()) };
+        let (map, offset) = (self.map.load(pin), self.offset_of(page));
+        let size = self.parameters.page_size;
+        let (Some(view), Some(bytes)) = (map.view(offset, size), map.bytes(offset, size)) else {
+            return Err(self.out_of_range(page));
+        };
+        let is = self.identity(side, which, index, page);
+        if self.verify == Verify::Never {
+            return self.check(&view, bytes, 0, is);
+        }
+        // A right checksum is that of the bytes whose structure was checked.
+        check_identity(bytes, get_u32(bytes, 0), is)
+            .map_err(|fault| fault.at(&self.path, Place::Page(page)))
     }
 
     /// Whether a page that was checked is known to be so: not if each touch is to read it anew.

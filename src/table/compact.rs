@@ -11,8 +11,8 @@ use crate::page::record::LargeRecord;
 use crate::pager::Which;
 
 impl Table {
-    /// Moves what lies at or above page `first`, of at most about `limit` pages; how many pages or
-    /// values that was.
+    /// Moves what lies at or above page `first`, of at most `limit` pages, the last chain whole; how
+    /// many pages or values that was.
     pub(crate) fn move_pages_from(&mut self, first: u64, limit: usize) -> Result<u64> {
         let before = self.pager.moved_page_count;
         self.pager.set_packing(true);
@@ -24,7 +24,7 @@ impl Table {
     fn move_until(&mut self, first: u64, limit: usize) -> Result<()> {
         let state = self.pager.state().clone();
         let has_large = self.pager.counts.value_page_count > 0;
-        let enough = self.pager.dirty_count().saturating_add(limit);
+        let mut enough = self.pager.dirty_count().saturating_add(limit);
         let page_size = self.shared().parameters.page_size;
         let is_high = |large: &LargeRecord| large.end_page(page_size) > first;
         let down = Relocation { is_wanted: &is_high, only_down: true };
@@ -42,6 +42,9 @@ impl Table {
                 }
             }
             for run in 0..side.layout.run_count() {
+                if self.pager.dirty_count() >= enough {
+                    return Ok(());
+                }
                 if side.load(Which::Runs, run) == 0 {
                     continue;
                 }
@@ -49,6 +52,8 @@ impl Table {
                 if chain.iter().any(|&word| is_from(word, first)) {
                     let chain = self.pager.private_chain(side, run)?;
                     self.pager.moved_page_count += chain.len() as u64;
+                    // It is counted as one dirty page.
+                    enough = enough.saturating_sub(chain.len().saturating_sub(1));
                 }
                 if has_large {
                     self.relocate(side, Which::Runs, run, &down)?;

@@ -284,7 +284,7 @@ impl Table {
         let Some((place, other_hash, other)) = other else { return false };
         self.place_in_overflow(home, &[(other_hash, other)], true);
         let (new, ()) = self.pager.new_frame(|new| {
-            new.copy_from(view);
+            assert!(new.copy_from(view), "the writer's own page is sound");
             new.exchange(&shape, place, hash, record);
         });
         self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(new));
@@ -349,7 +349,8 @@ impl Table {
     fn touch_bucket(&mut self, home: &Home) {
         if let Some(frame) = self.pager.bucket_frame(&home.side, home.bucket) {
             let arena = self.shared().arena.clone();
-            let (copy, ()) = self.pager.new_frame(|copy| copy.copy_from(arena.view(frame)));
+            let (copy, is_sound) = self.pager.new_frame(|copy| copy.copy_from(arena.view(frame)));
+            assert!(is_sound, "the writer's own page");
             let old = self.pager.word_of(frame);
             self.pager.publish(&home.side, Which::Buckets, home.bucket, Some(copy));
             self.pager.discard(old);

@@ -275,6 +275,14 @@ fn cells() -> Vec<Row> {
             let record = records.iter().map(|slot| slot.1).max().unwrap();
             f.0[record] = 0xfd;
         }),
+        // Longer by three bytes than what it holds: a copy of it once ended in the next record's bytes.
+        sealed!("a header that is not the shortest", Touch(P::RecordBounds), |f| {
+            let at = f.bucket();
+            let record = f.slots(at)[0].1;
+            let len = 2 + u32::from(f.0[record]) + u32::from(f.0[record + 1]);
+            f.0[record..record + 5].copy_from_slice(&[0xff, 1, 0, 0, 0]);
+            f.put32(at + 60, f.get32(at + 60) + 3 - len);
+        }),
         sealed!("a tag that lies", Check(P::RecordPlace), |f| {
             let slot = f.slots(f.bucket())[0].0;
             f.put32(slot, f.get32(slot) ^ 1);
