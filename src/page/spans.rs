@@ -315,11 +315,12 @@ mod tests {
             assert!(frame.insert(&Shape::General, *hash, record));
         }
         frame.note_overflow(0x3_ffff_0000);
+        frame.raise_spill(0, 2);
         let first = bucket::slots(frame.view()).find(|slot| slot.tag == 0x1111).unwrap();
         frame.remove(&Shape::General, first.place);
         let expected = "\
 64..66 cell 0 filter: 0x0000
-66..67 cell 0 spill: 0
+66..67 cell 0 spill: 2
 67..68 cell 0 reserved
 68..72 cell 0 slots: empty
 72..74 cell 0 slot 2 tag: 0x7777
@@ -378,6 +379,15 @@ mod tests {
 3792..4096 free
 ";
         assert_eq!(told(&page, Kind::Bucket), expected);
+        let mut copy = OwnedPage::new(4096);
+        assert!(copy.frame(0, 4096).copy_from(page.view()));
+        let expected = "\
+68..70 cell 0 slot 1 tag: 0x1111
+70..72 cell 0 tags: empty
+72..74 cell 0 slot 3 tag: 0x7777
+74..128 cell 0 tags: empty
+";
+        assert!(told(&copy, Kind::Bucket).contains(expected), "{}", told(&copy, Kind::Bucket));
     }
 
     #[test]

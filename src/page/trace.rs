@@ -155,12 +155,13 @@ mod tests {
         let hash = 0x1234_5678_9abc_def1;
         let large = LargeRecord { hash: 0, key_len: 3, value_len: 5000, place: 640, checksum: 0 };
         let long = LargeRecord { hash: hash ^ 1 << 40, key_len: 300, ..large };
-        // From the end: 16 + 3 bytes; 16 + 8; 4 + 10 + 300; 2 + 3 + 200.
+        // From the end: 16 + 3 bytes; 16 + 8; 4 + 10 + 300; 2 + 3 + 200; 2 + 100 + 30.
         for record in [
             Record::Large(large, b"abc"),
             Record::Large(long, b""),
             Record::Inline { key: b"ten bytes.", value: &[1; 300] },
             Record::Inline { key: b"key", value: &[1; 200] },
+            Record::Inline { key: &[b'k'; 100], value: &[1; 30] },
         ] {
             assert!(frame.insert(&Shape::General, hash, &record));
         }
@@ -173,7 +174,7 @@ mod tests {
         };
         let keys: [&[u8]; 4] = [b"abc", b"ten bytes.", b"key", b"absent"];
         let expected: [&[usize]; 4] =
-            [&[63], &[58, 59, 60, 61, 62, 63], &[55, 56, 57, 58, 63], &[55, 58, 63]];
+            [&[63], &[58, 59, 60, 61, 62, 63], &[55, 56, 57, 58, 63], &[53, 54, 55, 58, 63]];
         assert_eq!(keys.map(lines), expected);
     }
 

@@ -188,6 +188,7 @@ mod tests {
     #[test]
     fn a_page_takes_about_as_many_records_as_are_said() {
         let general = Shape::General;
+        assert_eq!(capacity(4096, &general, 1, 400), 9, "of 400 bytes beside one cell");
         for len in [10, 30, 118, 400] {
             let (mut memory, record) =
                 (Memory::new(4096), Record::Inline { key: b"", value: &[7; 400][..len - 2] });

@@ -2,7 +2,7 @@
 //! counted is what is there, and no frame is lost. Nothing else would notice that memory leaks, or that
 //! checkpoints begin too late.
 
-use super::tests_support::{Built, key, value};
+use super::tests_support::{Built, SEED, key, value};
 use crate::page::pointer::Pointer;
 use crate::page::word;
 use crate::pager::Which;
@@ -89,5 +89,86 @@ fn frames_and_dirty_entries_are_counted_and_come_back() {
         expect_counts(&mut built, "emptied");
         built.table.settle().unwrap();
         expect_counts(&mut built, "settled");
+    }
+}
+
+/// Records of one bucket, too many for its page, each replaced by one that its overflow page may have no
+/// room for.
+#[test]
+#[cfg_attr(miri, ignore = "too much work")]
+fn a_page_made_in_vain_comes_back() {
+    let mut built = Built::new(4096, 1, 64 << 20);
+    let all = (0..).map(key).filter(|key| crate::hash::hash(key, SEED) >> 56 == 0);
+    let keys: Vec<Vec<u8>> = all.take(600).collect();
+    for len in [40, 90, 60, 150] {
+        for key in &keys {
+            built.insert(key, &vec![7; len]);
+        }
+        expect_counts(&mut built, "replaced");
+    }
+    assert!(built.table.pager.counts.overflow_page_count > 3);
+}
+
+/// A bucket was emptied, and the checkpoint that would have said so was given up: the next one must
+/// say it, else the file keeps a pointer to a page that is free.
+#[test]
+fn an_emptied_bucket_is_written_after_a_checkpoint_that_was_given_up() {
+    let mut built = Built::new(4096, 4, 8 << 20);
+    built.fill(0..8, 20);
+    built.checkpoint(false);
+    for i in 0..8 {
+        built.remove(&key(i));
+    }
+    assert_eq!(frames(&built), (0, 0), "the buckets have no pages");
+    assert!(!built.checkpoint_beside(Some(1), |_| ()));
+    built.checkpoint(false);
+    let report = built.check();
+    assert!(report.is_sound(), "{report}");
+    built.reopen();
+    assert_eq!(built.get(&key(3)), None);
+}
+
+/// A checkpoint can be given up until its meta page may be on file.
+#[test]
+fn a_checkpoint_can_be_given_up_while_the_last_one_is_in_force() {
+    let mut built = Built::new(4096, 4, 8 << 20);
+    built.fill(0..300, 60);
+    let before = built.newest_meta();
+    let taken = built.table.shared().space().taken().len();
+    let mut steps = Vec::new();
+    let written = built.checkpoint_by_steps(|built, checkpoint| {
+        steps.push(checkpoint.can_be_abandoned());
+        if checkpoint.can_be_abandoned() {
+            assert_eq!(built.newest_meta(), before);
+        }
+        checkpoint.written_len()
+    });
+    assert_eq!(built.newest_meta().generation, before.generation + 1);
+    assert!(steps.is_sorted_by(|a, b| a >= b) && steps[0] && !steps[steps.len() - 1], "{steps:?}");
+    let pages = built.table.shared().space().taken().len() - taken;
+    assert!(pages > 5 && written == pages * 4096, "{written} bytes, {pages} pages");
+}
+
+/// Nothing changes but that nodes are to be written lower down: each that lies high enough moves.
+#[test]
+fn nodes_move_when_they_are_told_to() {
+    let mut built = Built::new(4096, 1100, 64 << 20);
+    built.fill(0..3_000, 60);
+    built.insert(b"large", &[7; 3_000]);
+    let old = built.checkpoint(false);
+    assert!(!built.persisted().is_moving());
+    built.persisted().move_nodes_from(u64::MAX >> 1);
+    assert!(!built.persisted().is_moving(), "none lies there");
+    built.persisted().move_nodes_from(0);
+    assert!(built.persisted().is_moving());
+    let new = built.checkpoint(false);
+    assert!(!built.persisted().is_moving());
+    assert!(built.check().is_sound());
+    for (old, new) in [
+        (old.bitmap_root, new.bitmap_root),
+        (old.values.root, new.values.root),
+        (old.current.bucket_root, new.current.bucket_root),
+    ] {
+        assert!(old != new && old != 0 && new != 0);
     }
 }

@@ -11,11 +11,12 @@ use super::get::get;
 use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::meta::{FileParameters, LogPosition, Meta};
-use crate::pager::{self, Access, Persisted, Progress, Reading, Residence, Verify};
+use crate::pager::{self, Access, Checkpoint, Persisted, Progress, Reading, Residence, Verify};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{OpenMode, Storage, StorageFile};
 
 const PATH: &str = "/table";
+pub(crate) const SEED: u64 = 11;
 
 /// A table on a file in memory.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Built {
         let parameters = FileParameters {
             file_id: *b"a test's file id",
             page_size,
-            hash_seed: 11,
+            hash_seed: SEED,
             key_size: None,
             value_size: None,
             inline_max: 992,
@@ -116,6 +117,35 @@ impl Built {
         }
         self.persisted = Some(checkpoint.into_persisted());
         true
+    }
+
+    /// Writes a checkpoint and looks at it before each step; gives what the last look gave.
+    pub(crate) fn checkpoint_by_steps<R>(
+        &mut self,
+        mut look: impl FnMut(&Built, &Checkpoint) -> R,
+    ) -> R {
+        let log = LogPosition { lsn: self.lsn, ..LogPosition::default() };
+        let persisted = self.persisted.take().unwrap();
+        let mut checkpoint = self.table.pager.freeze(persisted, log, false);
+        let last = loop {
+            let seen = look(self, &checkpoint);
+            if checkpoint.step().unwrap() == Progress::Done {
+                break seen;
+            }
+        };
+        while self.table.pager.install(&mut checkpoint) == Progress::More {}
+        self.persisted = Some(checkpoint.into_persisted());
+        last
+    }
+
+    /// What the last checkpoint wrote.
+    pub(crate) fn persisted(&mut self) -> &mut Persisted {
+        self.persisted.as_mut().unwrap()
+    }
+
+    /// The meta page in force on the file.
+    pub(crate) fn newest_meta(&self) -> Meta {
+        pager::read_meta(&*self.file(), Path::new(PATH)).unwrap().newest
     }
 
     /// Opens the file anew, as it was left by the last checkpoint.

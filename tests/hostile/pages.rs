@@ -250,6 +250,10 @@ fn cells() -> Vec<Row> {
             let at = f.bucket();
             f.put32(at + 56, 0x7fff_ffff);
         }),
+        sealed!("a bucket page that leads on", Touch(P::Reserved), |f| {
+            let (at, overflow) = (f.bucket(), f.overflow());
+            f.put(at + NEXT, pointer(0, overflow / PAGE, f.get32(overflow)));
+        }),
         sealed!("a spill longer than the page", Touch(P::Reserved), |f| {
             let at = f.bucket();
             set_byte(f, at + HEADER + 2, 255);

@@ -9,7 +9,7 @@ use crate::error::{Error, Promise};
 use crate::log::record::{self, Kind, Record, Salt};
 use crate::log::rescue::rescue;
 use crate::log::segment::Header;
-use crate::log::trace::trace;
+use crate::log::trace::{bytes, trace};
 use crate::log::{Epoch, Log, LogStart, Lsn, START_MAX, remove_segments, survey};
 
 fn path(number: u64) -> PathBuf {
@@ -245,6 +245,20 @@ fn a_segment_is_traced_in_the_epoch_of_its_header() {
     assert_eq!((records(start().epoch), records(other)), (2, 2), "the commit and its padding");
     disk.edit(&path(1), |bytes| bytes[100] ^= 1);
     assert_eq!((records(start().epoch), records(other)), (2, 0), "or else in the one given");
+}
+
+#[test]
+fn the_bytes_of_a_segment_are_those_of_its_file() {
+    let disk = Disk::default();
+    let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();
+    commit(&mut log, b"one");
+    flush(&mut log);
+    let (mut all, files) = (Vec::new(), disk.files());
+    disk.edit(&path(1), |bytes| all = bytes.to_vec());
+    assert!(all.len() > 100 && all[..100].iter().any(|byte| *byte != 0));
+    assert_eq!(bytes(&files, 1, 100).unwrap(), all[..100]);
+    assert_eq!(bytes(&files, 1, u64::MAX).unwrap(), all);
+    assert!(bytes(&files, 2, 100).is_err());
 }
 
 #[test]

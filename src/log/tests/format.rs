@@ -56,6 +56,11 @@ fn log_record() {
         record::seal(&mut bytes, salt);
         bytes
     };
+    // No commit is known to be durable before it is appended.
+    let mut own = Vec::new();
+    Record { len: 0, lsn: Lsn(7), durable_lsn: Lsn(7), fragment: 0, kind: Kind::Part }
+        .encode(&mut own);
+    assert_eq!(Record::fields(&own), None);
     let zero = Record { len: 0, lsn: Lsn(0), durable_lsn: Lsn(0), fragment: 0, kind: Kind::Part };
     let base = encode(zero);
     for row in &rows {

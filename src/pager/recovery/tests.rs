@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Corruption;
+use crate::pager::PageRun;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{OpenMode, Storage};
 
@@ -147,7 +148,7 @@ fn a_file_that_is_no_index_is_told_from_a_damaged_one() {
     }
 }
 
-fn opened(page_size: usize, bucket_count: u64) -> Arc<Shared> {
+fn opened(page_size: usize, bucket_count: u64) -> Pager {
     let file = empty_file();
     create_in(&*file, page_size, bucket_count);
     let pages = newest(&*file).unwrap();
@@ -157,13 +158,13 @@ fn opened(page_size: usize, bucket_count: u64) -> Arc<Shared> {
         read_only: false,
         residence: Residence::Mapped,
     };
-    open(file, Path::new(PATH), pages, reading).unwrap().pager.shared
+    open(file, Path::new(PATH), pages, reading).unwrap().pager
 }
 
 /// What lies behind the file's end is damage; that it cannot be read is not the system's fault.
 #[test]
 fn a_page_behind_the_end_is_no_error_of_the_system() {
-    let shared = opened(4096, 1);
+    let shared = opened(4096, 1).shared;
     assert!(shared.read_page(3).is_ok());
     match shared.read_page(4) {
         Err(Error::Corruption(c)) => {
@@ -177,7 +178,8 @@ fn a_page_behind_the_end_is_no_error_of_the_system() {
 
 #[test]
 fn a_chain_is_as_long_as_there_are_pages_at_most() {
-    let few = opened(4096, 1);
+    let mut pager = opened(4096, 1);
+    let few = pager.shared.clone();
     let on_file = Pointer::Unchecked { page: 9, checksum: 1 }.encode();
     let place_of = |shared: &Shared, len, word| match shared.check_chain_len(len, word) {
         Ok(()) => None,
@@ -200,4 +202,9 @@ fn a_chain_is_as_long_as_there_are_pages_at_most() {
     assert_eq!(few.space().taken().len(), 256);
     assert_eq!(place_of(&few, 256, on_file), None);
     assert_eq!(place_of(&few, 512, on_file), Some(Place::Page(9)));
+    // Pages in memory count as well.
+    few.space().free(PageRun { first: 200, count: 56 });
+    assert_eq!(place_of(&few, 256, on_file), Some(Place::Page(9)));
+    (0..56).for_each(|_| drop(pager.new_frame(|_| ())));
+    assert_eq!(place_of(&few, 256, on_file), None);
 }
