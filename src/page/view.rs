@@ -23,7 +23,7 @@
 //!    bytes of another place: [`View::piece`] looks at the tag itself.
 //! 5. There is one `Frame` of a page at a time, the writer's. All pages of an index have one shape,
 //!    which their headers state: what reads bytes by rule 3 meets no page of rule 4 but a damaged
-//!    one, which is immutable as a whole.
+//!    one, which is immutable as a whole: what the writer copies is verified first (D11).
 //!
 //! Knows nothing of what a record is.
 #![allow(unsafe_code, reason = "one of the modules that DESIGN.md names; the proof is above")]

@@ -42,7 +42,7 @@ pub enum Residence {
 /// Values of more bytes than this are asked for as a whole before they are read: without reading
 /// ahead, each of their pages would be waited for in turn.
 const LONG: usize = 16 << 10;
-/// Bytes of a value that the processor is asked for at once; it goes on by itself behind them.
+/// Bytes of a value that the processor is asked for at once.
 const LINES_LEN: usize = 4096;
 /// Bytes that a whole file is asked for at once.
 const STEP: usize = 8 << 20;

@@ -66,7 +66,8 @@ const GOALS: &[Goal] = &[
     at_most("bytes on disk, 3 KiB, a byte of payload", "embed-disk", 1.05),
     at_most("the same after random overwrites", "embed-disk-updated", 1.25),
     at_most("bytes written a byte of 3 KiB overwrites", "embed-write-bytes", 4.5),
-    at_most("bytes read, cold get of 3 KiB", "embed-cold-bytes", 8192.0),
+    // Of its bucket's page and of one or two of the value's: nothing is in memory here.
+    at_most("bytes read, cold get of 3 KiB", "embed-cold-bytes", 4096.0 + 8192.0),
 ];
 
 /// Works that splitpoint must do better than every crash-safe peer, by this factor.

@@ -80,16 +80,14 @@ pub fn bytes_read() -> io::Result<u64> {
 }
 
 /// Bytes that were written to the device of a folder, by whomever. What the system counts for the process
-/// would not do: of a page of the cache that is large it counts all when a byte of it changes.
-pub fn bytes_written(folder: &Path) -> io::Result<u64> {
-    let device = fs::metadata(folder)?.dev();
+/// would not do: of a page of the cache that is large it counts all when a byte of it changes. `None`
+/// where the system counts nothing: a file system in memory, or one that has no single device.
+pub fn bytes_written(folder: &Path) -> Option<u64> {
+    let device = fs::metadata(folder).ok()?.dev();
     let (major, minor) = (libc::major(device), libc::minor(device));
-    let path = format!("/sys/dev/block/{major}:{minor}/stat");
-    let text = fs::read_to_string(&path).map_err(|e| {
-        io::Error::other(format!("{path}, for the writes of the device of {folder:?}: {e}"))
-    })?;
-    let sectors = text.split_whitespace().nth(6).unwrap_or_default();
-    Ok(512 * sectors.parse::<u64>().map_err(io::Error::other)?)
+    let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    let sectors = text.split_whitespace().nth(6)?.parse::<u64>().ok()?;
+    Some(512 * sectors)
 }
 
 fn files(folder: &Path, each: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
