@@ -452,3 +452,27 @@ fn on_file(word: u64) -> u64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::changed_leaves;
+
+    #[test]
+    fn the_leaves_of_changed_words_are_those_that_have_them() {
+        let old: Vec<u64> = (0..30).collect();
+        let changed = |words: &[usize], len: usize, leaf_count| {
+            let mut new = old.clone();
+            new.resize(len, 0);
+            words.iter().for_each(|&word| new[word] ^= 1);
+            changed_leaves(&old, &new, 10, leaf_count).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(changed(&[], 30, 3), [0_usize; 0]);
+        for word in 0..30 {
+            assert_eq!(changed(&[word], 30, 3), [word / 10], "{word}");
+        }
+        assert_eq!(changed(&[9, 20], 30, 3), [0, 2]);
+        assert_eq!(changed(&[9, 20], 30, 2), [0], "there are two");
+        assert_eq!(changed(&[44], 50, 5), [4], "what is behind the end is zero");
+        assert_eq!(changed(&[], 25, 3), [2], "on either side");
+    }
+}
