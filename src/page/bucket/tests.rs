@@ -79,7 +79,7 @@ fn a_page_is_a_small_map() {
                 for key in &homeless {
                     model.remove(key);
                 }
-                frame.copy_from(copy.view());
+                assert!(frame.copy_from(copy.view()));
             } else if state >> 60 >= 4 {
                 model.insert(key, value);
             }
