@@ -3,6 +3,7 @@
 //! checkpoints begin too late.
 
 use super::tests_support::{Built, SEED, key, value};
+use crate::page::meta::Meta;
 use crate::page::pointer::Pointer;
 use crate::page::word;
 use crate::pager::Which;
@@ -172,6 +173,25 @@ fn nodes_move_when_they_are_told_to() {
     ] {
         assert!(old != new && old != 0 && new != 0);
     }
+    // The first page there is may be a node's, too.
+    built.remove(b"large");
+    for i in 0..3_000 {
+        built.remove(&key(i));
+    }
+    built.checkpoint(false);
+    let is_first = |meta: &Meta| {
+        matches!(Pointer::decode(meta.bitmap_root), Pointer::Unchecked { page: 4, .. })
+    };
+    let moved = (0..4).any(|_| {
+        built.persisted().move_nodes_from(0);
+        is_first(&built.checkpoint(true))
+    });
+    assert!(moved, "the bitmap goes where there is room");
+    built.reopen();
+    built.insert(b"another", b"value");
+    built.checkpoint(false);
+    assert!(built.check().is_sound());
+    built.reopen();
 }
 
 /// A damaged count of buckets cannot ask for more memory than the file's pages allow: so an index of many
@@ -186,4 +206,43 @@ fn an_index_of_many_buckets_and_few_pages_can_be_opened() {
         built.reopen();
         assert_eq!(built.get(&key(1)).as_deref(), Some(&b"value"[..]));
     }
+}
+
+/// A value was written before a checkpoint that was given up: the next one must say that its pages are
+/// in use.
+#[test]
+fn a_value_is_counted_after_a_checkpoint_that_was_given_up() {
+    let mut built = Built::new(4096, 4, 8 << 20);
+    built.insert(b"before", &[6; 30_000]);
+    built.checkpoint(false);
+    built.insert(b"large", &[7; 30_000]);
+    built.remove(b"before");
+    assert!(!built.checkpoint_beside(Some(1), |_| ()));
+    built.checkpoint(false);
+    let report = built.check();
+    assert!(report.is_sound(), "{report}");
+    built.reopen();
+    assert_eq!(built.get(b"large").as_deref(), Some(&[7; 30_000][..]));
+}
+
+/// What a large record keeps in its page ends at keys of 253 bytes; a value that no commit took is as
+/// if it had never been.
+#[test]
+fn keys_about_as_long_as_a_page_keeps_have_their_values() {
+    let mut built = Built::new(4096, 4, 8 << 20);
+    for len in 250..258 {
+        let key = vec![b'k'; len];
+        assert!(built.insert(&key, &value(3, 3_000)));
+        assert_eq!(built.get(&key), Some(value(3, 3_000)), "a key of {len} bytes");
+        let counts = built.table.pager.counts;
+        let prepared = built.table.prepare_insert(1, &key, &[1; 5_000]).unwrap();
+        assert!(built.table.pager.counts.value_len > counts.value_len);
+        built.table.forget_insert(&prepared);
+        assert_eq!(built.table.pager.counts, counts);
+    }
+    built.checkpoint(true);
+    assert!(built.check().is_sound());
+    built.reopen();
+    assert_eq!(built.get(&[b'k'; 253]), Some(value(3, 3_000)));
+    assert_eq!(built.get(&[b'k'; 254]), Some(value(3, 3_000)));
 }

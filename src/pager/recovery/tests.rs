@@ -161,6 +161,11 @@ fn opened(page_size: usize, bucket_count: u64) -> Pager {
     open(file, Path::new(PATH), pages, reading).unwrap().pager
 }
 
+#[test]
+fn a_file_may_have_so_many_buckets() {
+    assert_eq!([0, 1, 10].map(bucket_count_max), [1024, 1088, 1664]);
+}
+
 /// What lies behind the file's end is damage; that it cannot be read is not the system's fault.
 #[test]
 fn a_page_behind_the_end_is_no_error_of_the_system() {
