@@ -255,7 +255,14 @@ mod tests {
             }
             let leaf_pages = 4 * crate::page::array::words_per_page(4096);
             assert!(built.checkpoint(false).values.end > 2 * leaf_pages, "three leaves");
-            for i in 1..450 {
+            for i in 250..450 {
+                built.remove(&key(i));
+            }
+            let end = built.checkpoint(false).values.end;
+            assert!((leaf_pages + 1..=2 * leaf_pages).contains(&end), "two leaves: {end}");
+            let report = built.check();
+            assert!(report.is_sound(), "{report}");
+            for i in 1..250 {
                 built.remove(&key(i));
             }
             assert!(built.checkpoint(false).values.end < leaf_pages, "one leaf");
