@@ -6,6 +6,8 @@ use std::io::{Seek, SeekFrom, Write};
 
 use splitpoint::{Error, Index, Options, Place, Verify};
 
+const VERIFIES: [Verify; 3] = [Verify::Always, Verify::OnFirstTouch, Verify::Never];
+
 type Answer = Result<Vec<u8>, Error>;
 
 /// What two looks at a value give, if one byte of it changes in the file between them.
@@ -72,6 +74,34 @@ fn each_touch_is_checked_or_the_first_or_none() {
             let [first, second] = looks(Verify::Always, len, look);
             assert_eq!(first.unwrap(), whole);
             assert!(matches!(second, Err(Error::Corruption(_))), "{len}: {second:?}");
+        }
+    }
+}
+
+/// As above, but it has rotted before anyone looks.
+#[test]
+fn the_first_touch_finds_what_has_rotted_by_then() {
+    for (len, verify) in
+        [100, 3000].into_iter().flat_map(|len| VERIFIES.map(|verify| (len, verify)))
+    {
+        for look in [get, get_many] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("index");
+            let index = Index::open(&path).unwrap();
+            index.insert("key", vec![7; len]).unwrap();
+            index.close().unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = bytes.windows(64).position(|bytes| bytes == [7; 64]).unwrap();
+            bytes[at + 1] = 8;
+            std::fs::write(&path, &bytes).unwrap();
+            let index = Options::new().verify(verify).open(&path).unwrap();
+            let (first, second) = (look(&index), look(&index));
+            if verify == Verify::Never {
+                assert_eq!(first.unwrap(), second.unwrap());
+            } else {
+                assert!(matches!(first, Err(Error::Corruption(_))), "{len}: {first:?}");
+                assert!(matches!(second, Err(Error::Corruption(_))), "{len}: {second:?}");
+            }
         }
     }
 }
