@@ -85,6 +85,9 @@ impl Built {
         while checkpoint.step().unwrap() == Progress::More {}
         while self.table.pager.install(&mut checkpoint) == Progress::More {}
         let meta = checkpoint.meta().clone();
+        let shared = self.table.shared();
+        let len = meta.page_count * shared.parameters.page_size as u64;
+        assert!(shared.file_len() >= len, "a page that is written can be looked at");
         self.persisted = Some(checkpoint.into_persisted());
         meta
     }
