@@ -93,11 +93,11 @@ fn frames_and_dirty_entries_are_counted_and_come_back() {
     }
 }
 
-/// Records of one bucket, too many for its page, each replaced by one that its overflow page may have no
-/// room for.
+/// Records of one bucket, too many for its page, replaced by longer and shorter ones: as they move
+/// between its page and overflow no frame is left behind.
 #[test]
 #[cfg_attr(miri, ignore = "too much work")]
-fn a_page_made_in_vain_comes_back() {
+fn records_that_move_through_overflow_leave_no_frame_behind() {
     let mut built = Built::new(4096, 1, 64 << 20);
     let all = (0..).map(key).filter(|key| crate::hash::hash(key, SEED) >> 56 == 0);
     let keys: Vec<Vec<u8>> = all.take(600).collect();
