@@ -96,3 +96,36 @@ fn cleaning_may_be_interrupted_at_every_point() {
     }
     kill(&disk, index);
 }
+
+/// A read-only index took a lock for every large value it read, to look whether it had redone it, and
+/// copied those that it had.
+#[test]
+fn values_redone_by_a_read_only_open_are_read_where_they_are() {
+    let disk = SimulatedDisk::new(1);
+    let index = options(&disk, 4096).open(PATH).unwrap();
+    let long = "long key ".repeat(40);
+    for n in 0..9 {
+        index.insert(n.to_string(), value(n, 0, 300)).unwrap();
+    }
+    index.checkpoint().unwrap();
+    for n in 3..6 {
+        index.insert(n.to_string(), value(n, 1, 900)).unwrap();
+    }
+    index.insert(&long, value(9, 1, 5000)).unwrap();
+    index.remove("8").unwrap();
+    kill(&disk, index);
+    let index = options(&disk, 4096).read_only(true).open(PATH).unwrap();
+    let read = |key: &str| index.get(key).unwrap().map(|value| (value.as_ptr(), value.to_vec()));
+    for n in 0..9 {
+        let (round, len) = if (3..6).contains(&n) { (1, 900) } else { (0, 300) };
+        let found = read(&n.to_string());
+        let expected = (n != 8).then(|| value(n, round, len));
+        assert!(found.as_ref().map(|(_, bytes)| bytes) == expected.as_ref(), "{n}");
+        assert!(read(&n.to_string()) == found, "{n} is copied");
+    }
+    let found = read(&long);
+    assert!(found.as_ref().map(|(_, bytes)| bytes) == Some(&value(9, 1, 5000)));
+    assert!(read(&long) == found, "a long key's is copied");
+    assert!(index.check().unwrap().is_sound());
+    kill(&disk, index);
+}

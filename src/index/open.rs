@@ -64,8 +64,11 @@ pub(crate) fn open_held(
             true => recovery.recover()?,
             false => recovery.end_close()?,
         }
-    } else if needs_redo {
-        recovery.redo_in_memory()?;
+    } else {
+        if needs_redo {
+            recovery.redo_in_memory()?;
+        }
+        recovery.writer.table.shared().end_redo_in_memory();
     }
     let index = finish(&options, recovery.writer)?;
     if needs_redo && !options.read_only {

@@ -4,7 +4,7 @@
 //! One page. Knows nothing of what is done with the guess.
 
 use super::bucket::{SlotPlace, filter_bit, home_cell, record_at, spill_of, tag};
-use super::record::Record;
+use super::record::{LargeRecord, Record};
 use super::shape::Shape;
 use super::{View, fixed};
 
@@ -35,6 +35,8 @@ pub(crate) fn candidate(
 pub(crate) enum Glance<'a> {
     /// Its value.
     Hit(&'a [u8]),
+    /// Where its value is.
+    Large(LargeRecord),
     /// It is not here, and not in overflow.
     Nowhere,
     /// Nothing.
@@ -64,6 +66,9 @@ pub(crate) fn glance<'a>(
     };
     match record_at(page, shape, SlotPlace { cell: home, lane }) {
         Some(Record::Inline { key: found, value }) if found == key => Glance::Hit(value),
+        Some(Record::Large(large, found)) if found == key && !large.has_long_key() => {
+            Glance::Large(large)
+        }
         _ => Glance::Unknown,
     }
 }
@@ -77,7 +82,6 @@ fn first_bit(bits: u32) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::page::edit::PageOf;
-    use crate::page::record::LargeRecord;
     use crate::page::{Kind, OwnedPage};
 
     const CELLS: usize = 6;
@@ -85,6 +89,7 @@ mod tests {
     fn name(glance: &Glance<'_>) -> String {
         match glance {
             Glance::Hit(value) => format!("{value:?}"),
+            Glance::Large(large) => format!("{} grains on", large.place),
             Glance::Nowhere => "nowhere".into(),
             Glance::Unknown => "unknown".into(),
         }
@@ -147,13 +152,19 @@ mod tests {
     }
 
     #[test]
-    fn a_large_record_is_never_settled_by_a_look() {
+    fn a_large_record_is_settled_unless_its_key_stands_behind_its_value() {
         let mut page = OwnedPage::new(4096);
         let mut frame = page.frame(0, 4096);
         frame.reset(Kind::Bucket, CELLS, 0, 1);
         let large = LargeRecord { hash: 0, key_len: 3, value_len: 900, place: 64, checksum: 0 };
         assert!(frame.insert(&Shape::General, hash(1, 5), &Record::Large(large, b"key")));
-        let look = glance(frame.view(), &Shape::General, CELLS, hash(1, 5), b"key");
-        assert_eq!(name(&look), "unknown");
+        let long = LargeRecord { hash: hash(1, 6), key_len: 300, ..large };
+        assert!(frame.insert(&Shape::General, hash(1, 6), &Record::Large(long, &[])));
+        let look =
+            |hash, key: &[u8]| name(&glance(frame.view(), &Shape::General, CELLS, hash, key));
+        assert_eq!(look(hash(1, 5), b"key"), "64 grains on");
+        assert_eq!(look(hash(1, 5), b"yek"), "unknown");
+        assert_eq!(look(hash(1, 6), b""), "unknown");
+        assert_eq!(look(hash(1, 6), &[1; 300]), "unknown");
     }
 }

@@ -96,8 +96,7 @@ pub(crate) struct Shared {
     resizing: Mutex<()>,
     /// Bytes that the file has, set beyond its last page so that growing it is rare.
     file_len: AtomicU64,
-    /// Large records that a read-only open redid from the log: it writes nothing.
-    redone_values: Mutex<values::Overlay>,
+    redone_values: values::Redone,
     /// Large records that were read and found sound.
     sound: sound::Sound,
     /// There are large records, or were.

@@ -18,6 +18,7 @@ use super::space::PageSet;
 use super::state::{Side, State, Which};
 use super::tree::{Node, Nodes, Tree};
 use super::value_area::{ValueArea, WORD_PAGES, counts_of};
+use super::values::Redone;
 use super::write_back::read_node;
 use super::{Access, Arena, Epoch, Pager, Published, Shared, Space, Verify};
 use crate::error::{Error, Fault, Place, Promise, Result};
@@ -208,7 +209,7 @@ pub(crate) fn open(
         space: Arc::new(Mutex::new(Space::new(PageSet::default()))),
         resizing: Mutex::default(),
         file_len: AtomicU64::new(len),
-        redone_values: Mutex::default(),
+        redone_values: Redone::default(),
         sound: Sound::default(),
         has_large: AtomicBool::new(meta.counts.value_page_count > 0),
         refused: OnceLock::new(),

@@ -161,10 +161,7 @@ impl Shared {
 
     /// Has the bytes of a large record ready before they are read.
     #[inline]
-    pub(super) fn fetch_value(&self, map: &Map, (offset, len): (usize, usize), is_known: bool) {
-        if !is_known || self.is_cold() {
-            return self.fetch_cold(map, (offset, len));
-        }
+    pub(super) fn fetch_value(&self, map: &Map, (offset, len): (usize, usize)) {
         if len > LONG {
             self.ask_for_ranges(map, std::iter::once((offset, len)));
         }
@@ -174,7 +171,7 @@ impl Shared {
     /// As `fetch_value`, of bytes that may not be in memory: if they are on two pages, both come with
     /// one read.
     #[cold]
-    fn fetch_cold(&self, map: &Map, (offset, len): (usize, usize)) {
+    pub(super) fn fetch_cold(&self, map: &Map, (offset, len): (usize, usize)) {
         if !self.is_from_file() {
             return;
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::residence::fetch_lines;
 use super::{Access, Pager, Pin, Shared, Verify};
@@ -16,12 +16,33 @@ use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::record::{LargeRecord, SHORT_KEY_MAX};
 
-/// Values in memory, by place.
-pub(crate) type Overlay = BTreeMap<u64, Arc<[u8]>>;
+/// The large records that a read-only open redid from the log: it writes nothing to the file.
+#[derive(Debug, Default)]
+pub(super) struct Redone {
+    /// Their bytes by place, while the log is read.
+    growing: Mutex<BTreeMap<u64, Arc<[u8]>>>,
+    /// The same when that is done, for readers, who take no lock.
+    all: OnceLock<BTreeMap<u64, Arc<[u8]>>>,
+}
+
+impl Redone {
+    fn insert(&self, place: u64, bytes: Arc<[u8]>) {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner).insert(place, bytes);
+    }
+
+    fn get(&self, place: u64) -> Option<ValueBytes<'_>> {
+        if let Some(all) = self.all.get() {
+            return all.get(&place).map(|bytes| ValueBytes::Mapped(bytes));
+        }
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        growing.get(&place).map(|bytes| ValueBytes::Owned(bytes.clone()))
+    }
+}
 
 /// The bytes of a large record in the value area: the value, then the key if it is long.
 #[derive(Debug, Clone)]
 pub(crate) enum ValueBytes<'p> {
+    /// Where they stand, as long as the pin is held.
     Mapped(&'p [u8]),
     Owned(Arc<[u8]>),
 }
@@ -60,11 +81,10 @@ impl Shared {
         pin: &'p Pin<'_>,
         large: &LargeRecord,
     ) -> Result<ValueBytes<'p>> {
-        if self.read_only {
-            let overlay = self.redone_values.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(bytes) = overlay.get(&large.place) {
-                return Ok(ValueBytes::Owned(bytes.clone()));
-            }
+        if self.read_only
+            && let Some(bytes) = self.redone_values.get(large.place)
+        {
+            return Ok(bytes);
         }
         let page = large.first_page(self.parameters.page_size);
         let range = || {
@@ -72,17 +92,23 @@ impl Shared {
         };
         let offset = usize::try_from(large.offset()).map_err(|_| range())?;
         let len = usize::try_from(large.len()).map_err(|_| range())?;
-        let is_known = match self.verify {
+        let is_known = || match self.verify {
             Verify::Never => true,
-            Verify::OnFirstTouch => self.access == Access::Mapped && self.sound.has(large),
+            Verify::OnFirstTouch => self.sound.has(large),
             Verify::Always => false,
         };
-        let bytes = match self.access {
+        let (bytes, is_known) = match self.access {
             Access::Mapped => {
                 let map = self.map.load(pin);
                 let bytes = map.bytes(offset, len).ok_or_else(range)?;
-                self.fetch_value(map, (offset, len), is_known);
-                ValueBytes::Mapped(bytes)
+                // The mark comes from memory, too: its value is on the way before it is looked at.
+                self.sound.prefetch(large);
+                self.fetch_value(map, (offset, len));
+                let is_known = is_known();
+                if !is_known || self.is_cold() {
+                    self.fetch_cold(map, (offset, len));
+                }
+                (ValueBytes::Mapped(bytes), is_known)
             }
             Access::Pread => {
                 let file_len = self.file.len().map_err(|e| Error::io("read", &self.path, e))?;
@@ -92,7 +118,7 @@ impl Shared {
                 let mut bytes = vec![0; len];
                 let read = self.file.read_exact_at(&mut bytes, offset as u64);
                 read.map_err(|e| Error::io("read", &self.path, e))?;
-                ValueBytes::Owned(bytes.into())
+                (ValueBytes::Owned(bytes.into()), self.verify == Verify::Never)
             }
         };
         if !is_known {
@@ -107,6 +133,12 @@ impl Shared {
 }
 
 impl Shared {
+    /// A read-only open has redone all that the log holds.
+    pub(crate) fn end_redo_in_memory(&self) {
+        let mut growing = self.redone_values.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.redone_values.all.get_or_init(|| std::mem::take(&mut *growing));
+    }
+
     /// Whether some record may be large.
     #[inline]
     pub(crate) fn has_large(&self) -> bool {
@@ -169,10 +201,7 @@ impl Pager {
         self.shared.sound.forget(&large);
         self.shared.has_large.store(true, Ordering::Relaxed);
         if self.shared.read_only {
-            let bytes: Arc<[u8]> = [value, behind].concat().into();
-            let mut overlay =
-                self.shared.redone_values.lock().unwrap_or_else(PoisonError::into_inner);
-            overlay.insert(large.place, bytes);
+            self.shared.redone_values.insert(large.place, [value, behind].concat().into());
         } else if let Err(error) = self.write_value(&large, value, behind) {
             self.values.take_back(large.place, large.grain_count(), &mut self.shared.space());
             return Err(error);

@@ -50,6 +50,7 @@ pub(crate) fn get<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8]) -> Resul
     let hash = hash(key, shared.parameters.hash_seed);
     match glance(shared, pin, key, hash) {
         Glance::Hit(value) => Ok(Some(Hit::Inline(value))),
+        Glance::Large(large) => large_hit(shared, pin, &large).map(Some),
         Glance::Nowhere => Ok(None),
         Glance::Unknown => get_hashed(shared, pin, key, hash),
     }
