@@ -214,6 +214,15 @@ impl Error {
             _ => Error::Io { action, path, source },
         }
     }
+
+    /// The same of a write or sync after which nobody knows what is on the disk: that there was no
+    /// room does not mean that nothing was changed.
+    pub(crate) fn of_unknown_fate(self) -> Error {
+        match self {
+            Error::StorageFull { path, source } => Error::Io { action: "write", path, source },
+            error => error,
+        }
+    }
 }
 
 impl From<Corruption> for Error {
@@ -300,7 +309,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The promises of the format, as FORMAT.md words them.
+/// The promises of FORMAT.md, in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Promise {

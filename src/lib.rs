@@ -27,8 +27,8 @@
 //!
 //! # Limits
 //! Keys up to 65,535 bytes, values up to 4 GiB − 1; 2³⁰ pages, that is a file of 4 TiB with pages
-//! of 4 KiB and 64 TiB with pages of 64 KiB; 2³⁰ buckets. One process writes at a time, and while
-//! it has the file open no other reads it.
+//! of 4 KiB and 64 TiB with pages of 64 KiB; 2³⁰ buckets. One process has the file open for
+//! writing, and no other opens it meanwhile; `inspect` and `Index::backup_file` read it all the same.
 //!
 //! # Features
 //! `simulation`: a simulated disk that loses what a power cut may lose, for crash tests of code

@@ -178,6 +178,7 @@ impl Run {
         let key = self.key();
         let found = self.index.get(&key).unwrap();
         assert_eq!(found.as_deref(), self.model.get(&key).map(Vec::as_slice), "get {key:?}");
+        assert_eq!(self.index.contains_key(&key).unwrap(), found.is_some(), "{key:?} is there");
     }
 
     fn get_many(&mut self) {

@@ -270,3 +270,124 @@ fn a_held_value_does_not_make_pages_move_up() {
     let pages = put(6);
     assert!(pages <= 2 * (one + 8), "{pages} pages, once it was {one}");
 }
+
+/// Commits that change nothing filled the log, and a checkpoint had nothing to write and left the log as
+/// it was: it grew without end, and once it had outgrown its budget every writer waited for ever.
+#[test]
+fn the_log_of_commits_that_change_nothing_is_given_back() {
+    const BUDGET: u64 = 1 << 20;
+    let disk = SimulatedDisk::new(1);
+    let index = options(&disk).small_budgets(BUDGET, BUDGET).open(PATH).unwrap();
+    for n in 0..600 {
+        index.set_metadata(b"same").unwrap();
+        assert!(index.stats().unwrap().log_len <= BUDGET, "after {n} commits");
+    }
+    kill(&disk, index);
+    let index = new(&disk);
+    assert_eq!(index.metadata().unwrap(), b"same");
+    kill(&disk, index);
+
+    let folder = tempfile::tempdir().unwrap();
+    let index = Options::new().small_budgets(BUDGET, BUDGET);
+    let index = index.open(folder.path().join("index")).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..600 {
+            index.set_metadata(b"same").unwrap();
+        }
+        done.send(index.metadata().unwrap()).unwrap();
+        index.close().unwrap();
+    });
+    let found = is_done.recv_timeout(std::time::Duration::from_mins(2));
+    assert_eq!(found.unwrap(), b"same", "or the writer waits for ever");
+}
+
+/// A commit whose write failed for want of room may be on the disk, yet its error said that nothing was
+/// changed and that it can be tried again, and every later write was refused.
+#[test]
+fn where_there_was_no_room_nothing_was_changed_or_another_error_says_so() {
+    type Work = fn(&Index) -> Result<(), Error>;
+    let works: [Work; 3] = [
+        |index| index.insert("key", "another").map(drop),
+        |index| index.insert("key", vec![1; 300_000]).map(drop),
+        Index::checkpoint,
+    ];
+    let prepare = |disk: &SimulatedDisk| {
+        let index = new(disk);
+        index.insert("key", "value").unwrap();
+        index
+    };
+    let mut seen = (0, 0);
+    for work in works {
+        let disk = SimulatedDisk::new(1);
+        let index = prepare(&disk);
+        let from = disk.call_count();
+        work(&index).unwrap();
+        for call in from..disk.call_count() {
+            let disk = SimulatedDisk::new(1);
+            let index = prepare(&disk);
+            disk.fail(FaultPlan::once(Fault::StorageFull, call));
+            let result = work(&index);
+            let later = index.insert("later", "value");
+            match result {
+                Ok(()) => {}
+                Err(Error::StorageFull { .. }) => {
+                    seen.0 += 1;
+                    later.unwrap_or_else(|error| panic!("call {call}: {error}"));
+                    assert_eq!(*index.get("key").unwrap().unwrap(), *b"value");
+                }
+                Err(Error::Io { .. } | Error::Refused { .. }) => {
+                    seen.1 += 1;
+                    assert!(matches!(later, Err(Error::Refused { .. })), "{later:?}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+            kill(&disk, index);
+        }
+    }
+    assert!(seen.0 > 0 && seen.1 > 0, "{seen:?}");
+}
+
+/// The lock of a closed index was held until its last handle was dropped if more than 16 threads held a
+/// value, or were within a lookup, when it was closed.
+#[test]
+fn a_closed_index_gives_its_lock_back_however_many_hold_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let index = Index::open(&path).unwrap();
+    index.insert("key", "value").unwrap();
+    index.close().unwrap();
+    for read_only in [true, false] {
+        let index = Options::new().read_only(read_only).open(&path).unwrap();
+        let barrier = std::sync::Barrier::new(101);
+        std::thread::scope(|scope| {
+            for _ in 0..100 {
+                scope.spawn(|| {
+                    let value = index.get("key").unwrap();
+                    barrier.wait();
+                    barrier.wait();
+                    assert_eq!(value.unwrap(), "value");
+                });
+            }
+            barrier.wait();
+            index.close().unwrap();
+            barrier.wait();
+        });
+        let again = Index::open(&path).unwrap();
+        again.close().unwrap();
+    }
+}
+
+/// A file with pages of 16 KiB could not be opened with the `inline_max` that it has, unless its page
+/// size was given as well.
+#[test]
+fn a_file_opens_with_the_inline_max_that_it_has() {
+    let disk = SimulatedDisk::new(1);
+    let index = options(&disk).page_size(16384).inline_max(3000).open(PATH).unwrap();
+    index.close().unwrap();
+    let index = options(&disk).inline_max(3000).open(PATH).unwrap();
+    index.close().unwrap();
+    let disk = SimulatedDisk::new(1);
+    let refused = options(&disk).inline_max(3000).open(PATH);
+    assert!(matches!(refused, Err(Error::InvalidOption { option: "inline_max", .. })));
+}

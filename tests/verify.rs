@@ -105,3 +105,82 @@ fn the_first_touch_finds_what_has_rotted_by_then() {
         }
     }
 }
+
+/// A look for a large value's key read all of the value, from the device if need be.
+#[test]
+fn whether_a_key_is_there_is_told_without_its_value() {
+    let contains = |index: &Index| Ok(vec![index.contains_key("key")?.into()]);
+    for verify in VERIFIES {
+        let [first, second] = looks(verify, 3000, contains);
+        assert_eq!((first.unwrap(), second.unwrap()), (vec![1], vec![1]));
+    }
+    let [_, second] = looks(Verify::Always, 3000, get);
+    assert!(matches!(second, Err(Error::Corruption(_))));
+}
+
+/// Flips a byte of the file where these bytes are; gives its page.
+fn rot(path: &std::path::Path, bytes: &[u8]) -> u64 {
+    let all = std::fs::read(path).unwrap();
+    let at = all.windows(bytes.len()).position(|found| found == bytes).unwrap() as u64;
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at))
+        .and_then(|_| file.write_all(&[!bytes.first().unwrap()]))
+        .unwrap();
+    at / 4096
+}
+
+/// A large value that had rotted could not be overwritten or removed: whether the key is there was
+/// found out by reading all of the value.
+#[test]
+fn a_large_value_that_rotted_can_be_overwritten_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let index = Index::open(&path).unwrap();
+    index.insert("overwritten", [7; 3000]).unwrap();
+    index.insert("removed", [9; 3000]).unwrap();
+    index.close().unwrap();
+    rot(&path, &[7; 3000]);
+    rot(&path, &[9; 3000]);
+    let index = Index::open(&path).unwrap();
+    assert!(matches!(index.get("overwritten"), Err(Error::Corruption(_))));
+    assert!(!index.insert("overwritten", "new").unwrap());
+    assert!(index.remove("removed").unwrap());
+    assert_eq!(*index.get("overwritten").unwrap().unwrap(), *b"new");
+    assert_eq!(index.len(), 1);
+    index.checkpoint().unwrap();
+    assert!(index.check().unwrap().is_sound());
+    index.close().unwrap();
+}
+
+/// A damaged page that a checkpoint wanted to move, or a shrinking table to empty, ended it before it
+/// had written anything; and the index could never be closed.
+#[test]
+fn a_damaged_page_keeps_nobody_from_writing_and_closing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let value = |n: u32| n.to_le_bytes().repeat(25);
+    let index = Options::new().hash_seed(7).open(&path).unwrap();
+    (0..5000_u32).for_each(|n| _ = index.insert(n.to_le_bytes(), value(n)).unwrap());
+    index.insert("large", vec![7; 100_000]).unwrap();
+    index.close().unwrap();
+    let damaged = rot(&path, &value(77));
+    let index = Index::open(&path).unwrap();
+    let removed = (100..5000_u32).filter(|n| index.remove(n.to_le_bytes()).is_ok()).count();
+    assert!(
+        (4800..4900).contains(&removed),
+        "{removed}: some are in the damaged page, or beside it"
+    );
+    index.checkpoint().unwrap();
+    index.remove("large").unwrap();
+    index.close().unwrap();
+    assert!(!path.with_file_name("index-wal-0000000000000001").exists());
+    let index = Index::open(&path).unwrap();
+    for n in (0..100_u32).filter(|n| *n != 77) {
+        match index.get(n.to_le_bytes()) {
+            Ok(found) => assert_eq!(*found.unwrap(), *value(n)),
+            Err(Error::Corruption(error)) => assert_eq!(error.place, Place::Page(damaged)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    index.close().unwrap();
+}

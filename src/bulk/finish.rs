@@ -24,6 +24,9 @@ use crate::page::meta::Counts;
 use crate::pager::LiveCounts;
 use crate::table::scan::bucket_from;
 
+/// Records that a piece has on average at least, if one is to speak for all.
+const SAMPLE_MIN: u64 = 100;
+
 /// Where the records are.
 pub(super) struct Source {
     pub(super) partitions: Vec<Mutex<Partition>>,
@@ -187,7 +190,8 @@ impl Source {
             len: self.input.len + old.record_len,
             len_squares: self.input.len_squares,
         };
-        let len = self.input_len + old.record_len;
+        // Both are loaded with their values, wherever these stand.
+        let len = self.input_len + old.record_len + old.value_len;
         let bits_of = |amount: &Amount, left| {
             plan::piece_bits(amount, (len, left), self.pages.size, &self.sizes)
         };
@@ -200,8 +204,10 @@ impl Source {
         self.order(&mut piece, rough, &buckets)?;
         let mut resolver = Resolver::new(self.merge.clone());
         let found = measure(&piece, &mut resolver, count, &self.pages);
+        let is_too_few = bits > 0 && whole.records >> bits < SAMPLE_MIN;
         let amount = match found.records == piece.count() && self.old.is_none() {
             true if piece.count() > 0 => whole,
+            _ if is_too_few => whole,
             _ => found.scaled((1_u64 << bits) as f64),
         };
         // Many records of few keys take fewer pieces.

@@ -410,8 +410,8 @@ impl BulkLoader {
         let (partitions, spill) = partitions.end()?;
         let old = target.old.clone().filter(|_| !settings.replace);
         let kept = old.as_ref().map(Index::counts).unwrap_or_default();
-        let sizes =
-            sizes.for_records(input.records + kept.record_count, input_len + kept.record_len);
+        let whole_len = input_len + kept.record_len + kept.value_len;
+        let sizes = sizes.for_records(input.records + kept.record_count, whole_len);
         let source = Source {
             partitions: partitions.into_iter().map(Mutex::new).collect(),
             spill,

@@ -74,7 +74,10 @@ impl Inner {
         if !mutant(Mutant::FreezeBetweenAppendAndApply) {
             self.sync_locked(lead, writer)?;
         }
-        if writer.is_unchanged() && !(clean && writer.log.is_some()) {
+        // Commits that change nothing fill the log, too.
+        let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
+        let needs_log = clean && writer.log.is_some() || log_len > self.log_budget / 2;
+        if writer.is_unchanged() && !needs_log {
             return Ok(false);
         }
         writer.ensure_log()?;
@@ -128,14 +131,17 @@ impl Inner {
         Ok(false)
     }
 
-    fn checkpoint_failed(&self, job: Option<Job>, error: Error) -> Error {
+    fn checkpoint_failed(&self, job: Option<Job>, mut error: Error) -> Error {
         let mut writer = self.writer();
         match (job, &error) {
             (Some(job), Error::StorageFull { .. }) if job.checkpoint.can_be_abandoned() => {
                 // The log still has it all; it is tried again when there is room.
                 writer.persisted = Some(writer.table.pager.abandon(job.checkpoint));
             }
-            _ => self.shared.refuse(&error),
+            _ => {
+                error = error.of_unknown_fate();
+                self.shared.refuse(&error);
+            }
         }
         drop(writer);
         self.group_changed.notify_all();
@@ -189,7 +195,7 @@ impl Inner {
         drop(lead);
         if writer.table.wants_settling() {
             writer.ensure_log()?;
-            writer.table.settle()?;
+            unless_damaged(writer.table.settle())?;
         }
         Ok(())
     }
@@ -238,9 +244,18 @@ impl Inner {
         let Some(persisted) = &mut writer.persisted else { return Ok(false) };
         persisted.move_nodes_from(goal);
         let limit = usize::try_from(budget.min(free)).unwrap_or(usize::MAX);
-        let moved = writer.table.move_pages_from(goal, limit)?;
+        let moved = unless_damaged(writer.table.move_pages_from(goal, limit))?.unwrap_or(0);
         // Nodes alone can be written anew again and again: only while that makes the file shorter.
         Ok(moved > 0 || has_shrunk)
+    }
+}
+
+/// A damaged page stays where it is, with what would move after it: that keeps nobody from writing
+/// what is sound, or from closing the file.
+fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(Error::Corruption(_)) => Ok(None),
+        result => result.map(Some),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::table::scan::{Entry, bucket_from};
 use crate::{Error, Result};
 
 /// A place in a scan: the hash of the next record. Good for as long as the index lives, across
-/// resizes and restarts; another index refuses it.
+/// resizes and restarts; an index with another seed refuses it.
 ///
 /// ```
 /// let text = "0123456789abcdef-8000000000000000";

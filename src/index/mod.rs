@@ -179,7 +179,7 @@ impl Inner {
         }
         // A value that is still held looks at the file: the lock stays until it is dropped.
         let file = self.shared.file.clone();
-        self.shared.epoch.retire(0, move || file.unlock());
+        self.shared.epoch.retire_last(move || file.unlock());
         closed
     }
 
@@ -232,7 +232,8 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Corruption`] if the page that holds the key, if any does, is damaged;
-    /// [`Error::KeyTooLarge`] or [`Error::KeySize`] for a key that cannot be in the index.
+    /// [`Error::KeyTooLarge`] or [`Error::KeySize`] for a key that cannot be in the index;
+    /// [`Error::Closed`]; [`Error::Io`] with [`Access::Pread`].
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
         let key = key.as_ref();
@@ -243,12 +244,16 @@ impl Index {
         Ok(found)
     }
 
-    /// Whether a key is there.
+    /// Whether a key is there. A large value is not read, so nothing is said of damage to it.
     ///
     /// # Errors
     /// As [`Index::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(self.get(key)?.is_some())
+        let key = key.as_ref();
+        crate::table::check_key(self.shared(), key)?;
+        let found = value::is_there(self.shared(), key)?;
+        self.inner().counters.note_gets(u64::from(found), u64::from(!found));
+        Ok(found)
     }
 
     /// The values of many keys, in the keys' order; faster than as many calls of [`Index::get`],
@@ -322,7 +327,7 @@ impl Index {
     /// Goes on with a scan from a place that [`Iter::cursor`] gave.
     ///
     /// # Errors
-    /// [`Error::ForeignCursor`] if it is of an index with another seed.
+    /// [`Error::ForeignCursor`] if it is of an index with another seed; [`Error::Closed`].
     pub fn scan_from(&self, cursor: Cursor) -> Result<Iter<'_>> {
         self.check_open()?;
         Iter::new(self, Some(cursor))
@@ -413,8 +418,10 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read at all; damage is in the report.
+    /// [`Error::Reentrant`] in the closure of an update.
     pub fn check(&self) -> Result<CheckReport> {
         self.check_open()?;
+        self.inner().check_not_updating()?;
         let inner = self.inner();
         let run = || {
             // The pin comes first: pages of the checkpoint that is read next are then not reused.

@@ -145,7 +145,7 @@ fn open_file(options: &Options, path: &Path) -> Result<(Arc<dyn StorageFile>, Pa
                 lock(&*file, path, kind, deadline)?;
                 let canonical =
                     storage.canonicalize(path).map_err(|e| Error::io("open", path, e))?;
-                // Whoever held the lock may have put another file in its place (C4, bug 23).
+                // Whoever held the lock may have put another file in its place (C4).
                 if is_still(storage, &*file, &canonical)? {
                     if !options.read_only {
                         settle_names(storage, &*file, &canonical)?;
@@ -308,12 +308,14 @@ pub(crate) fn new_parameters(options: &Options, path: &Path) -> Result<FileParam
     let random = |bytes: &mut [u8]| {
         options.storage.random(bytes).map_err(|e| Error::io("get random bytes for", path, e))
     };
+    let page_size = options.page_size.unwrap_or(crate::page::PAGE_SIZE_MIN);
+    options.check_inline_max(page_size)?;
     let (mut file_id, mut seed) = ([0; 16], [0; 8]);
     random(&mut file_id)?;
     random(&mut seed)?;
     Ok(FileParameters {
         file_id: options.file_id.unwrap_or(file_id),
-        page_size: options.page_size.unwrap_or(crate::page::PAGE_SIZE_MIN),
+        page_size,
         hash_seed: options.hash_seed.unwrap_or(u64::from_le_bytes(seed)),
         key_size: options.key_size.flatten(),
         value_size: options.value_size.flatten(),

@@ -19,9 +19,9 @@ pub enum Durability {
     /// what a crash cannot take back. Commits of several threads share one sync. The default.
     #[default]
     Immediate,
-    /// At once; it is on the disk after this interval at the latest. A crash loses at most the
-    /// commits of the last interval; what is left is all commits up to some moment, without a
-    /// hole. Readers see commits at once.
+    /// At once; a sync that makes it durable begins after this interval at the latest. A crash loses
+    /// at most the commits of the last interval and of that sync; what is left is all commits up to
+    /// some moment, without a hole. Readers see commits at once.
     Background(Duration),
 }
 
@@ -135,7 +135,8 @@ impl Options {
     }
 
     /// How many records a new index will hold: its directory is made for them at once, which saves
-    /// the work of growing. A hint: more or fewer do no harm. Default 0.
+    /// the work of growing. A hint: more or fewer do no harm; [`Index::checkpoint`] and
+    /// [`Index::close`] make a table smaller again that is less than half full. Default 0.
     pub fn expected_len(mut self, records: u64) -> Options {
         self.expected_len = records;
         self
@@ -168,12 +169,13 @@ impl Options {
         self
     }
 
-    /// The longest record, in bytes of a page (key, value, and two to five more), that a new file
+    /// The longest record, in bytes of a page (key, value, and two to five more; none where both
+    /// sizes are fixed), that a new file
     /// keeps in a page as a whole; the value of a longer one stands in the value area, packed
     /// beside others, from a multiple of 64 bytes on. A value there costs one access more and can
     /// be of any length; in a page it shares the space with a few others, and the more it takes
     /// the more is left over. From 64 to about a quarter of a page (992 with pages of 4 KiB).
-    /// Default 496, so that a value of 512 bytes is the first to be packed.
+    /// Default 496: with keys of 16 bytes, values from 477 bytes on are packed.
     pub fn inline_max(mut self, bytes: usize) -> Options {
         self.inline_max = Some(bytes);
         self
@@ -268,7 +270,9 @@ impl Options {
     /// # Errors
     /// [`Error::Io`] if the path cannot be opened, [`Error::NotAnIndex`] if it is something else,
     /// [`Error::Locked`] if another handle or process has it, [`Error::OptionMismatch`] if an
-    /// option contradicts the file, [`Error::Corruption`] if what is needed to open it is damaged.
+    /// option contradicts the file, [`Error::InvalidOption`] if one contradicts itself or another,
+    /// [`Error::UnsupportedVersion`] if a newer library wrote the file, [`Error::Corruption`] if what
+    /// is needed to open it is damaged, [`Error::StorageFull`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Index> {
         self.check()?;
         open::open(self, path.as_ref())
@@ -326,6 +330,16 @@ impl Options {
         self.manual
     }
 
+    /// Whether a file of this page size can have the `inline_max` that is asked for.
+    pub(super) fn check_inline_max(&self, page_size: usize) -> Result<()> {
+        let allowed = INLINE_MAX_MIN..=inline_max_of(page_size);
+        if self.inline_max.is_none_or(|bytes| allowed.contains(&bytes)) {
+            return Ok(());
+        }
+        let reason = format!("must be from 64 to {} with this page size", allowed.end());
+        Err(Error::InvalidOption { option: "inline_max", reason })
+    }
+
     fn check(&self) -> Result<()> {
         let invalid =
             |option, reason: &str| Err(Error::InvalidOption { option, reason: reason.to_owned() });
@@ -338,12 +352,8 @@ impl Options {
         if self.value_size.flatten().is_some_and(|size| size as u64 > u64::from(u32::MAX)) {
             return invalid("value_size", "must be below 4 GiB");
         }
-        let page_size = self.page_size.unwrap_or(crate::page::PAGE_SIZE_MIN);
-        let inline_max = INLINE_MAX_MIN..=inline_max_of(page_size);
-        if self.inline_max.is_some_and(|bytes| !inline_max.contains(&bytes)) {
-            let reason = format!("must be from 64 to {} with this page size", inline_max.end());
-            return invalid("inline_max", &reason);
-        }
+        // A file that is there may have any page size.
+        self.check_inline_max(self.page_size.unwrap_or(crate::page::PAGE_SIZE_MAX))?;
         if self.read_only && self.create_new {
             return invalid("create_new", "a file that is only read cannot be created");
         }

@@ -65,7 +65,7 @@ pub struct Stats {
     pub checkpoint_micros_max: u64,
     /// Pages that resizes and compactions have moved.
     pub moved_page_count: u64,
-    /// Bytes appended to the log by commits.
+    /// Bytes of the operations of all commits; the log's record headers and padding are not counted.
     pub log_written_len: u64,
     /// Bytes written to the data file by checkpoints.
     pub file_written_len: u64,

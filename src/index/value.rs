@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::Result;
 use crate::pager::{Held, PinnedBytes, Shared, ValueBytes};
-use crate::table::get::{Hit, get};
+use crate::table::get::{Hit, contains, get};
 use crate::table::many::get_many;
 
 /// A value, where it stands: in the map of the file or in a page in memory. It is copied only
@@ -26,8 +26,8 @@ use crate::table::many::get_many;
 /// ```
 ///
 /// A large value (see [`Options::inline_max`](crate::Options::inline_max)) begins at a multiple of 64
-/// bytes, in the file and, where it is mapped, in memory: a slice of numbers is a cast. A copy may
-/// begin anywhere, so look before:
+/// bytes, in the file and, where it is mapped, in memory: a slice of numbers is a cast. A copy, or a
+/// value that a read-only open took from the log, may begin anywhere, so look before:
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -95,6 +95,13 @@ pub(super) fn find<'a>(shared: &'a Shared, key: &[u8]) -> Result<Option<Value<'a
             Err(copied) => Bytes::Copied(copied),
         },
     }))
+}
+
+/// Looks a key up, and no further.
+pub(super) fn is_there(shared: &Shared, key: &[u8]) -> Result<bool> {
+    let pin = shared.epoch.pin();
+    shared.check_open()?;
+    contains(shared, &pin, key)
 }
 
 #[inline]

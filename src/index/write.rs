@@ -83,6 +83,8 @@ impl Inner {
         let ended = pressure.ended;
         while pressure.spent {
             self.shared.check_not_refused()?;
+            // A close that failed has stopped the thread that would end this.
+            self.check_open()?;
             if pressure.ended > ended + 1 {
                 // One checkpoint that began after this call has failed: the caller hears why.
                 if let Some(error) = pressure.failure.take() {
@@ -208,7 +210,10 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::KeyTooLarge`] above 65,535 bytes, [`Error::ValueTooLarge`] above 4 GiB − 1,
-    /// [`Error::StorageFull`], [`Error::ReadOnly`], [`Error::Refused`] after a failed sync.
+    /// [`Error::KeySize`] and [`Error::ValueSize`] if the file's sizes are fixed and others;
+    /// [`Error::StorageFull`], which changes nothing; [`Error::Corruption`] if the page that the
+    /// record belongs to is damaged; [`Error::ReadOnly`], [`Error::Closed`], [`Error::Reentrant`];
+    /// [`Error::Io`], and [`Error::Refused`] for all writes after a failed write or sync.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
         let (key, value) = (key.as_ref(), value.as_ref());
         check_key(self.shared(), key)?;
@@ -227,7 +232,7 @@ impl Index {
         let key = key.as_ref();
         check_key(self.shared(), key)?;
         let mut writer = self.inner().begin_write()?;
-        if !writer.with_newest(key, |value| value.is_some())? {
+        if !writer.has_newest(key)? {
             return self.nothing_to_do(writer, key).map(|()| false);
         }
         let committed = self.inner().commit_locked(&mut writer, &[Operation::Remove { key }])?;
@@ -241,7 +246,7 @@ impl Index {
             Apply::Now => None, // applying it tells
             Apply::WhenDurable => {
                 let (key, _) = operation.key_and_value();
-                Some(writer.with_newest(key, |value| value.is_some())?)
+                Some(writer.has_newest(key)?)
             }
         };
         let mut committed = self.inner().commit_locked(writer, &[operation])?;
@@ -340,7 +345,7 @@ impl Index {
     /// Makes all changes of a batch, or none if it fails. With the index's own durability.
     ///
     /// # Errors
-    /// As [`Index::insert`], for any of its changes.
+    /// As [`Index::insert`], for any of its changes; [`Error::MetadataTooLarge`].
     pub fn commit(&self, batch: Batch) -> Result<Lsn> {
         self.commit_with(batch, self.inner().durability)
     }
@@ -405,12 +410,14 @@ impl Index {
         self.inner().wait_durable(newest)
     }
 
-    /// Writes all changed pages to the file and gives free space back to the file system. It runs
-    /// by itself in the background as the budgets ask; readers and writers go on meanwhile.
+    /// Writes all changed pages to the file, then moves its last pages down and gives free space back
+    /// to the file system; readers and writers go on meanwhile. The first part runs by itself in the
+    /// background as the budgets ask; space is given back by this call and by [`Index::close`].
     ///
     /// # Errors
-    /// [`Error::StorageFull`] changes nothing and can be tried again; after any other failure the
-    /// index refuses writes.
+    /// [`Error::StorageFull`] changes nothing and can be tried again; [`Error::ReadOnly`]; after a
+    /// failed write or sync the index refuses writes. A damaged page is no error: it stays where it
+    /// is, and the file may stay longer than it need be.
     pub fn checkpoint(&self) -> Result<()> {
         drop(self.inner().begin_write()?);
         self.inner().checkpoint_and_compact(false)

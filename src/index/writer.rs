@@ -177,6 +177,17 @@ impl Writer {
         Ok(look(hit.as_deref()))
     }
 
+    /// Whether a key is there, pending changes included. A large value is not read.
+    pub(super) fn has_newest(&self, key: &[u8]) -> Result<bool> {
+        if let (Some(pending), false) =
+            (self.pending_value(key), mutant(Mutant::DecideOnPublishedState))
+        {
+            return Ok(self.value_of(pending).is_some());
+        }
+        let shared = self.table.shared();
+        crate::table::get::contains(shared, &shared.epoch.pin(), key)
+    }
+
     /// Appends a commit, and applies it if it is to be seen before it is durable. An error changes
     /// nothing.
     pub(super) fn commit(

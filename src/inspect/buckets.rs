@@ -117,7 +117,7 @@ impl Inspector {
         let mut seen = BTreeSet::new();
         let mut chain = Vec::new();
         while let Some(reached) = self.reach(&mut path, meta, side, Kind::Overflow, run, pointer) {
-            // R4: a chain that comes back to a page of its own ends there.
+            // A chain that comes back to a page of its own ends there.
             if !seen.insert(reached.number) {
                 let fault = Fault::new(Promise::ChainLength, chain.len() as u64, u64::MAX);
                 path.find(Place::Page(reached.number), fault);

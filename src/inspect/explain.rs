@@ -121,7 +121,7 @@ impl Inspector {
         report.children.push(path);
         let mut seen = BTreeSet::new();
         while let Some(reached) = self.reach(report, meta, side, Kind::Overflow, run, pointer) {
-            // R4: a chain that comes back to a page of its own ends there.
+            // A chain that comes back to a page of its own ends there.
             if !seen.insert(reached.number) {
                 let fault = Fault::new(Promise::ChainLength, seen.len() as u64, u64::MAX);
                 report.find(Place::Page(reached.number), fault);

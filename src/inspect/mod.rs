@@ -1,7 +1,7 @@
 //! Looking into a file: meta pages, pages, buckets, the way of a lookup, and a check of it all.
 //!
-//! Reads with positioned reads only, takes no lock, never writes (R2, R9), and needs nothing to be
-//! sound: what can be decoded is, and each broken promise is stated beside it (R8). So it works on
+//! Reads with positioned reads only, takes no lock, never writes, and needs nothing to be
+//! sound: what can be decoded is, and each broken promise is stated beside it. So it works on
 //! a damaged file, and on one that another process has open.
 //!
 //! Of an open file it shows the last checkpoint that it finds. Its pages stay as they are until the

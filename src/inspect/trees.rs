@@ -113,7 +113,7 @@ impl Inspector {
                 continue;
             }
             let Some((number, checksum)) = self.target(report, step.pointer) else { continue };
-            // R4: each page once.
+            // Each page once.
             if !seen.insert(number) {
                 report.find(Place::Page(number), Fault::new(Promise::PageUse, 1, 2));
                 continue;

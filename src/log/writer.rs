@@ -77,7 +77,8 @@ impl Syncs {
             Err(_) if mutant(Mutant::SyncRetried) => file.sync_data(),
             synced => synced,
         };
-        synced.map_err(|e| self.fail(Error::io("sync", &self.files.segment_path(segment), e)))
+        let path = || self.files.segment_path(segment);
+        synced.map_err(|e| self.fail(Error::io("sync", &path(), e).of_unknown_fate()))
     }
 }
 
@@ -273,7 +274,8 @@ impl Log {
             self.syncs.sync(&*current.file, current.number)?;
             // All commits that end before the one that the next segment begins or goes on with.
             self.durable_lsn = self.durable_lsn.max(next.first_lsn.previous());
-            self.begin_segment(next.first_lsn, next.first_fragment)?;
+            let begun = self.begin_segment(next.first_lsn, next.first_fragment);
+            begun.map_err(Error::of_unknown_fate)?;
             self.written = segment::HEADER_SIZE;
         }
         let rest = self.buffer.len() - begin;
@@ -306,11 +308,8 @@ impl Log {
             let current = self.live.back().expect("a log has a segment");
             let bytes = self.buffer.get(begin..end).expect("within the buffer");
             current.file.write_all_at(bytes, self.written).map_err(|e| {
-                self.syncs.fail(Error::io(
-                    "write",
-                    &self.syncs.files.segment_path(current.number),
-                    e,
-                ))
+                let path = self.syncs.files.segment_path(current.number);
+                self.syncs.fail(Error::io("write", &path, e).of_unknown_fate())
             })?;
             self.written += (end - begin) as u64;
         }
@@ -363,7 +362,7 @@ impl Log {
                 self.prepare_next()?;
             }
             self.finish_tail();
-            self.begin_segment(self.next_lsn, 0)?;
+            self.begin_segment(self.next_lsn, 0).map_err(Error::of_unknown_fate)?;
             self.written = segment::HEADER_SIZE;
             self.offset = segment::HEADER_SIZE;
         }

@@ -56,6 +56,14 @@ impl Pointer {
         known.then_some((is_frame, word & NUMBER_MASK, (word >> NUMBER_BITS & 0xff) as usize))
     }
 
+    /// The page of the file that a word leads to, if it leads to one.
+    pub(crate) fn page_of(word: u64) -> Option<u64> {
+        match Pointer::decode(word) {
+            Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => Some(page),
+            Pointer::Empty | Pointer::Frame { .. } => None,
+        }
+    }
+
     /// The word.
     #[inline]
     pub(crate) fn encode(self) -> u64 {

@@ -380,7 +380,7 @@ impl Checkpoint {
                 }
             }
             while set_aside.len() < tree.pages_to_write(&leaves) {
-                let run = self.shared.space().allocate(1);
+                let run = self.shared.allocate_page()?;
                 self.taken.push(run);
                 used.insert(run.first);
                 set_aside.push(run.first);

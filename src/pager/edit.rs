@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use super::arena::{FrameInfo, Frames};
 use super::{PageRun, Shared, Side, State, ValueArea, Which};
-use crate::error::{Fault, Place, Promise, Result};
+use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::page::edit::PageOf;
 use crate::page::meta::Counts;
 use crate::page::pointer::Pointer;
@@ -470,14 +470,16 @@ impl Shared {
         // Not the file's length: a sparse file has as many pages as it likes.
         let pages = self.space().taken().len();
         if len as u64 > pages + frames as u64 {
-            let place = match Pointer::decode(word) {
-                Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => {
-                    Place::Page(page)
-                }
-                _ => Place::File,
-            };
+            let place = Pointer::page_of(word).map_or(Place::File, Place::Page);
             return Err(Fault::new(Promise::ChainLength, pages, len as u64).at(&self.path, place));
         }
         Ok(())
+    }
+
+    /// That a chain comes back to a page after so many.
+    #[cold]
+    pub(crate) fn circle(&self, page: u64, len: usize) -> Error {
+        let fault = Fault::new(Promise::ChainLength, len as u64, len as u64 + 1);
+        fault.at(&self.path, Place::Page(page))
     }
 }

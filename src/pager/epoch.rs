@@ -38,6 +38,8 @@ use seize::{Collector, LocalGuard};
 /// Entries of one retirement. The collector needs an entry for each thread that is pinned at that
 /// moment, else it waits for the next retirement; so idle entries go along.
 const ENTRIES: usize = 16;
+/// As many times these at most for the last retirement of a collector, which no other comes after.
+const LAST_ROUNDS: usize = 256;
 
 /// The epoch of one index.
 #[derive(Debug)]
@@ -154,7 +156,23 @@ impl Epoch {
         let deferred = Box::into_raw(Box::new(deferred));
         // SAFETY: rule 1: what `free` frees is unlinked; the box is passed on whole.
         unsafe { self.collector.retire(deferred, run) };
-        for _ in 1..ENTRIES {
+        self.retire_idle(ENTRIES - 1);
+    }
+
+    /// As `retire`, for the last time: also with thousands of threads pinned, none of which retires
+    /// anything after it.
+    pub(crate) fn retire_last(&self, free: impl FnOnce() + Send + 'static) {
+        self.retire(0, free);
+        for _ in 0..LAST_ROUNDS {
+            if self.held.lock().unwrap_or_else(PoisonError::into_inner).by_number.is_empty() {
+                break;
+            }
+            self.retire_idle(ENTRIES);
+        }
+    }
+
+    fn retire_idle(&self, entries: usize) {
+        for _ in 0..entries {
             // SAFETY: `idle` does nothing with the pointer.
             unsafe { self.collector.retire(std::ptr::dangling_mut::<u8>(), idle) };
         }

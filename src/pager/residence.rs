@@ -104,10 +104,10 @@ impl Shared {
     /// Notes how long lookups took until they had their pages.
     #[inline]
     pub(crate) fn note_wait(&self, took: Duration) {
-        let cold = took > WAITED;
+        let cold = took > WAITED && self.is_from_file();
         // Readers share this line: it is written when something changes, and only then.
         if cold != self.cold.load(Ordering::Relaxed) {
-            self.cold.store(cold && self.is_from_file(), Ordering::Relaxed);
+            self.cold.store(cold, Ordering::Relaxed);
         }
     }
 
@@ -126,10 +126,7 @@ impl Shared {
         if !self.is_from_file() {
             return;
         }
-        let page_of = |bucket| match Pointer::decode(side.load(Which::Buckets, bucket)) {
-            Pointer::Unchecked { page, .. } | Pointer::Checked { page, .. } => Some(page),
-            Pointer::Empty | Pointer::Frame { .. } => None,
-        };
+        let page_of = |bucket| Pointer::page_of(side.load(Which::Buckets, bucket));
         let offsets = buckets.filter_map(page_of).map(|page| self.offset_of(page));
         let size = self.parameters.page_size;
         self.ask_for_ranges(self.map.load(pin), offsets.map(|offset| (offset, size)));

@@ -27,11 +27,26 @@ pub(super) struct Sound {
     blocks: [OnceLock<Box<[AtomicU32]>>; BLOCK_COUNT],
 }
 
+/// What a mark says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// It was found sound.
+    Sound,
+    /// Nothing of any record at its place.
+    Blank,
+    /// Another that shares the mark was.
+    OfAnother,
+}
+
 impl Sound {
-    /// Whether a record of this place, length and checksum was noted.
+    /// What the mark at a record's place says of a record of this place, length and checksum.
     #[inline]
-    pub(super) fn has(&self, large: &LargeRecord) -> bool {
-        self.mark(large).is_some_and(|mark| mark.load(Ordering::Acquire) == mark_of(large))
+    pub(super) fn look(&self, large: &LargeRecord) -> Mark {
+        match self.mark(large).map_or(0, |mark| mark.load(Ordering::Acquire)) {
+            0 => Mark::Blank,
+            mark if mark == mark_of(large) => Mark::Sound,
+            _ => Mark::OfAnother,
+        }
     }
 
     /// Notes a record that was checked under a pin that is still held.
@@ -95,21 +110,22 @@ mod tests {
     fn what_was_noted_counts_until_its_place_is_another_s() {
         let sound = Sound::default();
         let noted = large(16, 600, 7);
-        assert!(!sound.has(&noted));
+        assert_eq!(sound.look(&noted), Mark::Blank);
         sound.forget(&noted);
         sound.note(&noted);
-        assert!(sound.has(&noted));
-        let others = [large(17, 600, 7), large(16, 601, 7), large(16, 600, 8), large(24, 600, 7)];
+        assert_eq!(sound.look(&noted), Mark::Sound);
+        let others = [large(17, 600, 7), large(16, 601, 7), large(16, 600, 8)];
         for other in others {
-            assert!(!sound.has(&other), "{other:?}");
+            assert_eq!(sound.look(&other), Mark::OfAnother, "{other:?}");
         }
+        assert_eq!(sound.look(&large(24, 600, 7)), Mark::Blank);
         sound.note(&large(24, 600, 7));
-        assert!(sound.has(&noted), "the next 512 bytes have a mark of their own");
+        assert_eq!(sound.look(&noted), Mark::Sound, "the next 512 bytes have a mark of their own");
         sound.note(&large(17, 60, 7));
-        assert!(!sound.has(&noted), "a short record took its mark");
+        assert_eq!(sound.look(&noted), Mark::OfAnother, "a short record took its mark");
         sound.note(&noted);
         sound.forget(&large(16, 9, 9));
-        assert!(!sound.has(&noted), "something else is written there");
+        assert_eq!(sound.look(&noted), Mark::Blank, "something else is written there");
     }
 
     #[test]
@@ -118,10 +134,10 @@ mod tests {
         let step = 8191 * MARK_GRAINS;
         let places: Vec<u64> = (0..1000).map(|i| i * step).collect();
         places.iter().for_each(|&place| sound.note(&large(place, 512, 1)));
-        assert!(places.iter().all(|&place| sound.has(&large(place, 512, 1))));
+        assert!(places.iter().all(|&place| sound.look(&large(place, 512, 1)) == Mark::Sound));
         let end = (1 << 40) - 1;
         sound.note(&large(end, 512, 1));
-        assert!(sound.has(&large(end, 512, 1)));
+        assert_eq!(sound.look(&large(end, 512, 1)), Mark::Sound);
         let marks: usize = sound.blocks.iter().filter_map(OnceLock::get).map(|b| b.len()).sum();
         assert!(marks as u64 <= MARKS_MAX);
         let last = position(&large(MARKS_MAX * MARK_GRAINS - 1, 1, 1));

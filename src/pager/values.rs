@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::residence::fetch_lines;
+use super::sound::Mark;
 use super::{Access, Pager, Pin, Shared, Verify};
 use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
@@ -19,6 +20,8 @@ use crate::page::record::{LargeRecord, SHORT_KEY_MAX};
 /// The large records that a read-only open redid from the log: it writes nothing to the file.
 #[derive(Debug, Default)]
 pub(super) struct Redone {
+    /// Bytes of all of them, those included that were replaced.
+    len: AtomicU64,
     /// Their bytes by place, while the log is read.
     growing: Mutex<BTreeMap<u64, Arc<[u8]>>>,
     /// The same when that is done, for readers, who take no lock.
@@ -27,6 +30,7 @@ pub(super) struct Redone {
 
 impl Redone {
     fn insert(&self, place: u64, bytes: Arc<[u8]>) {
+        self.len.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.growing.lock().unwrap_or_else(PoisonError::into_inner).insert(place, bytes);
     }
 
@@ -92,10 +96,10 @@ impl Shared {
         };
         let offset = usize::try_from(large.offset()).map_err(|_| range())?;
         let len = usize::try_from(large.len()).map_err(|_| range())?;
-        let is_known = || match self.verify {
-            Verify::Never => true,
-            Verify::OnFirstTouch => self.sound.has(large),
-            Verify::Always => false,
+        let look = || match self.verify {
+            Verify::Never => Mark::Sound,
+            Verify::OnFirstTouch => self.sound.look(large),
+            Verify::Always => Mark::Blank,
         };
         let (bytes, is_known) = match self.access {
             Access::Mapped => {
@@ -104,11 +108,11 @@ impl Shared {
                 // The mark comes from memory, too: its value is on the way before it is looked at.
                 self.sound.prefetch(large);
                 self.fetch_value(map, (offset, len));
-                let is_known = is_known();
-                if !is_known || self.is_cold() {
+                let mark = look();
+                if mark == Mark::Blank || self.is_cold() {
                     self.fetch_cold(map, (offset, len));
                 }
-                (ValueBytes::Mapped(bytes), is_known)
+                (ValueBytes::Mapped(bytes), mark == Mark::Sound)
             }
             Access::Pread => {
                 let file_len = self.file.len().map_err(|e| Error::io("read", &self.path, e))?;
@@ -137,6 +141,16 @@ impl Shared {
     pub(crate) fn end_redo_in_memory(&self) {
         let mut growing = self.redone_values.growing.lock().unwrap_or_else(PoisonError::into_inner);
         self.redone_values.all.get_or_init(|| std::mem::take(&mut *growing));
+    }
+
+    /// Refuses records of one bucket that have `len` bytes together, with `large` as the last: more
+    /// than there are, so some lie over each other, and each would be copied.
+    pub(crate) fn check_large_len(&self, large: &LargeRecord, len: u64) -> Result<()> {
+        let most = self.file_len() + self.redone_values.len.load(Ordering::Relaxed);
+        let page = Place::Page(large.first_page(self.parameters.page_size));
+        let checked =
+            if len <= most { Ok(()) } else { Err(Fault::new(Promise::ValueOverlap, most, len)) };
+        checked.map_err(|fault| fault.at(&self.path, page))
     }
 
     /// Whether some record may be large.
@@ -170,7 +184,7 @@ impl Shared {
 
     /// Whether a large record was read before, so that its bytes are probably in memory.
     pub(crate) fn is_known(&self, large: &LargeRecord) -> bool {
-        self.verify == Verify::Never || self.sound.has(large)
+        self.verify == Verify::Never || self.sound.look(large) == Mark::Sound
     }
 }
 
@@ -199,7 +213,10 @@ impl Pager {
         };
         large.place = place;
         self.shared.sound.forget(&large);
-        self.shared.has_large.store(true, Ordering::Relaxed);
+        // Readers share this line.
+        if !self.shared.has_large() {
+            self.shared.has_large.store(true, Ordering::Relaxed);
+        }
         if self.shared.read_only {
             self.shared.redone_values.insert(large.place, [value, behind].concat().into());
         } else if let Err(error) = self.write_value(&large, value, behind) {

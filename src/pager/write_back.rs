@@ -44,7 +44,7 @@ impl<'c> Writer<'c> {
         let page = match self.set_aside.pop() {
             Some(page) => page,
             None => {
-                let run = self.shared.space().allocate(1);
+                let run = self.shared.allocate_page()?;
                 self.taken.push(run);
                 run.first
             }

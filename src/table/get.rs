@@ -44,6 +44,16 @@ impl Deref for Hit<'_> {
     }
 }
 
+/// Where a key's value is.
+enum Located<'p> {
+    /// In a page.
+    Inline(&'p [u8]),
+    /// In a page, which was read into memory of its own.
+    Copied(Vec<u8>),
+    /// In the value area.
+    Large(LargeRecord),
+}
+
 /// The value of a key.
 #[inline]
 pub(crate) fn get<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8]) -> Result<Option<Hit<'p>>> {
@@ -53,6 +63,16 @@ pub(crate) fn get<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8]) -> Resul
         Glance::Large(large) => large_hit(shared, pin, &large).map(Some),
         Glance::Nowhere => Ok(None),
         Glance::Unknown => get_hashed(shared, pin, key, hash),
+    }
+}
+
+/// Whether a key is there. A large value is not read.
+pub(crate) fn contains(shared: &Shared, pin: &Pin<'_>, key: &[u8]) -> Result<bool> {
+    let hash = hash(key, shared.parameters.hash_seed);
+    match glance(shared, pin, key, hash) {
+        Glance::Hit(_) | Glance::Large(_) => Ok(true),
+        Glance::Nowhere => Ok(false),
+        Glance::Unknown => Ok(locate(shared, pin, key, hash)?.is_some()),
     }
 }
 
@@ -79,13 +99,27 @@ fn glance<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8], hash: u64) -> Gl
 }
 
 /// The value of a key whose hash is known.
-#[inline(never)]
 pub(crate) fn get_hashed<'p>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,
     key: &[u8],
     hash: u64,
 ) -> Result<Option<Hit<'p>>> {
+    Ok(match locate(shared, pin, key, hash)? {
+        None => None,
+        Some(Located::Inline(value)) => Some(Hit::Inline(value)),
+        Some(Located::Copied(value)) => Some(Hit::Copied(value)),
+        Some(Located::Large(large)) => Some(large_hit(shared, pin, &large)?),
+    })
+}
+
+#[inline(never)]
+fn locate<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    key: &[u8],
+    hash: u64,
+) -> Result<Option<Located<'p>>> {
     let wanted = Wanted { key, shared, pin };
     loop {
         let state = shared.state.load(pin);
@@ -103,16 +137,16 @@ pub(crate) fn get_hashed<'p>(
         };
         let mut chain_word = None;
         if let Some(page) = page {
-            match search(shared, pin, &page, hash, &wanted)? {
-                Searched::Hit(hit) => return Ok(Some(hit)),
+            match search(shared, &page, hash, &wanted)? {
+                Searched::Hit(located) => return Ok(Some(located)),
                 Searched::Nowhere => {}
                 Searched::PerhapsInOverflow => {
                     let run = Layout::run_of(bucket);
                     let head = side.load(Which::Runs, run);
                     chain_word = Some(head);
-                    if let Some(hit) = search_chain(shared, pin, side, (run, head), hash, &wanted)?
-                    {
-                        return Ok(Some(hit));
+                    let located = search_chain(shared, pin, side, (run, head), hash, &wanted)?;
+                    if located.is_some() {
+                        return Ok(located);
                     }
                 }
             }
@@ -152,15 +186,14 @@ pub(super) fn same_page(now: u64, before: u64) -> bool {
 }
 
 enum Searched<'p> {
-    Hit(Hit<'p>),
+    Hit(Located<'p>),
     PerhapsInOverflow,
     Nowhere,
 }
 
 #[inline]
 fn search<'p>(
-    shared: &'p Shared,
-    pin: &'p Pin<'_>,
+    shared: &Shared,
     page: &Page<'p>,
     hash: u64,
     wanted: &Wanted<'_>,
@@ -168,39 +201,34 @@ fn search<'p>(
     match page {
         Page::Shared { view, cell_count } => {
             let found = find(*view, &shared.shape, *cell_count, hash, wanted)?;
-            searched(shared, pin, found, Hit::Inline)
+            Ok(searched(found, Located::Inline))
         }
-        Page::Owned { page, cell_count } => {
-            search_owned(shared, pin, (page, *cell_count), hash, wanted)
-        }
+        Page::Owned { page, cell_count } => search_owned(shared, (page, *cell_count), hash, wanted),
     }
 }
 
 #[cold]
 fn search_owned<'p>(
-    shared: &'p Shared,
-    pin: &'p Pin<'_>,
+    shared: &Shared,
     (page, cell_count): (&OwnedPage, usize),
     hash: u64,
     wanted: &Wanted<'_>,
 ) -> Result<Searched<'p>> {
     let found = find(page.view(), &shared.shape, cell_count, hash, wanted)?;
-    searched(shared, pin, found, |value| Hit::Copied(value.to_vec()))
+    Ok(searched(found, |value| Located::Copied(value.to_vec())))
 }
 
 #[inline]
 fn searched<'v, 'p>(
-    shared: &'p Shared,
-    pin: &'p Pin<'_>,
     found: Found<'v>,
-    inline: impl FnOnce(&'v [u8]) -> Hit<'p>,
-) -> Result<Searched<'p>> {
-    Ok(match found {
+    inline: impl FnOnce(&'v [u8]) -> Located<'p>,
+) -> Searched<'p> {
+    match found {
         Found::Record(_, Record::Inline { value, .. }) => Searched::Hit(inline(value)),
-        Found::Record(_, Record::Large(large, _)) => Searched::Hit(large_hit(shared, pin, &large)?),
+        Found::Record(_, Record::Large(large, _)) => Searched::Hit(Located::Large(large)),
         Found::PerhapsInOverflow => Searched::PerhapsInOverflow,
         Found::Nowhere => Searched::Nowhere,
-    })
+    }
 }
 
 pub(super) fn large_hit<'p>(
@@ -220,15 +248,15 @@ fn search_chain<'p>(
     (run, head): (u64, u64),
     hash: u64,
     wanted: &Wanted<'_>,
-) -> Result<Option<Hit<'p>>> {
+) -> Result<Option<Located<'p>>> {
     let mut word = head;
     let mut slot = Some(side.word(Which::Runs, run));
     for len in 0.. {
         shared.check_chain_len(len, word)?;
         let page = shared.page(pin, side, Which::Runs, run, word, slot.take())?;
         let Some(page) = page else { break };
-        if let Searched::Hit(hit) = search(shared, pin, &page, hash, wanted)? {
-            return Ok(Some(hit));
+        if let Searched::Hit(located) = search(shared, &page, hash, wanted)? {
+            return Ok(Some(located));
         }
         word = page.next();
     }

@@ -46,13 +46,13 @@ impl Table {
         for frame in frames {
             let (moved, failure) = self.write_anew(frame, relocation);
             let at = (side, which, index);
-            let frame = self.substitute(at, (before, frame), &moved);
-            if frame.is_some() {
+            let new = self.substitute(at, (before, frame), &moved);
+            if new.is_some() {
                 moved.iter().for_each(|moved| self.pager.drop_large(&moved.old));
                 grains += moved.iter().map(|moved| moved.old.grain_count()).sum::<u64>();
                 self.pager.moved_page_count += moved.len() as u64;
             }
-            before = frame.or(before);
+            before = Some(new.unwrap_or(frame));
             failure.map_or(Ok(()), Err)?;
         }
         Ok(grains)

@@ -4,11 +4,14 @@
 //! anyone, and goes on through resizes, checkpoints and restarts. Records with equal hashes are
 //! always yielded together. A key that is present throughout is yielded exactly once.
 
+use std::collections::BTreeSet;
+
 use super::get::same_page;
 use super::record_hash;
 use crate::error::{Error, Fault, Place, Result};
 use crate::layout::Layout;
 use crate::page::bucket;
+use crate::page::pointer::Pointer;
 use crate::page::record::Record;
 use crate::pager::{Page, Pin, Shared, Side, Which};
 
@@ -91,6 +94,7 @@ fn collect(
 ) -> Result<Vec<Entry>> {
     let run = Layout::run_of(bucket);
     let mut entries: Vec<Entry> = Vec::new();
+    let mut large_len = 0_u64;
     let mut add = |page: &Page<'_>, damage: &mut Damage<'_>| -> Result<()> {
         // A slot that the writer emptied since is no damage: pages are checked when touched.
         let records = bucket::records(page.view())
@@ -104,6 +108,12 @@ fn collect(
             records.filter(|(hash, _)| is_wanted(*hash)).collect();
         in_file_order(shared, pin, &mut records);
         for (hash, record) in records {
+            if let Record::Large(large, _) = &record {
+                large_len = large_len.saturating_add(large.len());
+                if damage.pass(shared.check_large_len(large, large_len))?.is_none() {
+                    continue;
+                }
+            }
             let owned = damage.pass(to_owned(shared, pin, &record))?;
             entries.extend(owned.map(|(key, value)| (hash, key, value)));
         }
@@ -122,8 +132,17 @@ fn collect(
     if page.flatten().is_none_or(|page| bucket::has_overflow(page.view())) {
         let mut word = chain_word;
         let mut slot = Some(side.word(Which::Runs, run));
+        // Pages of the file do not change while they are pinned: none comes twice, or it is a circle,
+        // of which each round would be copied.
+        let mut seen = BTreeSet::new();
         for len in 0.. {
             shared.check_chain_len(len, word)?;
+            if let Some(page) = Pointer::page_of(word)
+                && !seen.insert(page)
+            {
+                damage.pass(Err::<(), _>(shared.circle(page, len)))?;
+                break;
+            }
             let page = shared.page(pin, side, Which::Runs, run, word, slot.take());
             let Some(Some(page)) = damage.pass(page)? else { break };
             add(&page, damage)?;
@@ -173,7 +192,7 @@ fn to_owned(shared: &Shared, pin: &Pin<'_>, record: &Record<'_>) -> Result<(Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::{in_file_order, record_hash};
+    use super::{bucket_from, in_file_order, record_hash};
     use crate::page::bucket;
     use crate::page::record::Record;
     use crate::pager::Which;
@@ -204,5 +223,41 @@ mod tests {
         in_file_order(shared, &pin, &mut records);
         assert!(places(&records).is_sorted());
         assert!(places(&records).contains(&None) && places(&records).len() > 8);
+    }
+    /// A file of a megabyte could have every record of a page say that its value is all of the file, and
+    /// a scan copied them all.
+    #[test]
+    fn values_that_lie_over_each_other_are_not_copied_without_end() {
+        let mut built = Built::new(4096, 1, 8 << 20);
+        built.insert(&key(0), &value(0, 20_000));
+        let shared = built.table.shared().clone();
+        let (pager, state) =
+            (&mut built.table.pager, shared.state.load(&shared.epoch.pin()).current.clone());
+        let frame = pager.private_bucket(&state, 0).unwrap().unwrap();
+        let large =
+            bucket::records(shared.arena.view(frame)).flatten().find_map(|(_, _, record)| {
+                match record {
+                    Record::Large(large, _) => Some(large),
+                    Record::Inline { .. } => None,
+                }
+            });
+        for i in 1..60 {
+            let key = key(i);
+            let hash = crate::hash::hash(&key, crate::table::tests_support::SEED);
+            assert!(pager.edit(frame).insert(
+                &shared.shape,
+                hash,
+                &Record::Large(large.unwrap(), &key)
+            ));
+        }
+        let most = usize::try_from(shared.file_len()).unwrap() / 20_000;
+        assert!(most < 59);
+        let Err(crate::Error::Corruption(error)) = bucket_from(&shared, 0, None) else {
+            panic!("read")
+        };
+        assert_eq!(error.promise, crate::Promise::ValueOverlap);
+        let mut damage = Vec::new();
+        let (entries, _) = bucket_from(&shared, 0, Some(&mut damage)).unwrap();
+        assert_eq!((entries.len(), damage.len()), (most, 60 - most));
     }
 }

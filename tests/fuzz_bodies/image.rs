@@ -104,6 +104,7 @@ fn read(index: &Index, len: usize) {
     let keys: Vec<Vec<u8>> = (0..20).map(|n| key(5 * n)).collect();
     for key in &keys {
         let _ = index.get(key).map(|value| value.map(|value| value.len()));
+        let _ = index.contains_key(key);
     }
     let _ = index.get_many_with(&keys, |_, _| ());
     if let Ok(iter) = index.iter() {

@@ -36,6 +36,7 @@ pub(crate) fn run(table: &mut Table) {
     targets(table);
     settings(table);
     records(table);
+    memory(table);
     damage(table);
 }
 
@@ -177,6 +178,30 @@ fn records(table: &mut Table) {
         loader.insert("a", [1; 8]).unwrap();
         loader.insert("a", [2; 8]).unwrap();
         is(loader.finish(), |e| matches!(e, Error::ValueSize { len: 16, expected: 8 }))
+    });
+}
+
+/// Large values of the index that is there were not counted against the budget: all of them were loaded
+/// at once.
+fn memory(table: &mut Table) {
+    table.checked("bulk", "into an index of large values, with little memory", || {
+        const COUNT: u32 = 200;
+        let folder = folder();
+        let path = folder.path().join("data");
+        let index = Index::open(&path).unwrap();
+        let value = |n: u32| n.to_le_bytes().repeat(16 << 10);
+        (0..COUNT).for_each(|n| _ = index.insert(n.to_le_bytes(), value(n)).unwrap());
+        index.close().unwrap();
+        drop(index);
+        crate::memory::begin();
+        let loader = Options::new().manual().bulk_load(&path).unwrap();
+        let mut loader = loader.memory_budget(1 << 20).unwrap();
+        loader.insert("a", "b").unwrap();
+        let index = loader.finish().unwrap();
+        let peak = crate::memory::peak();
+        (0..COUNT)
+            .for_each(|n| assert!(*index.get(n.to_le_bytes()).unwrap().unwrap() == *value(n)));
+        if peak < 10 << 20 { Ok(()) } else { Err(format!("{peak} bytes of memory")) }
     });
 }
 

@@ -89,7 +89,9 @@ fn space(megabytes: u64) {
     println!(
         "{megabytes} MiB of values, keys of 16 bytes; bytes on disk for each byte of key and value"
     );
-    println!(" value  filled  at most (live, dead)   closed (dead, free)    written   MB/s");
+    println!(
+        " value  filled    bulk  at most (live, dead)   closed (dead, free)    written   MB/s"
+    );
     for size in [512, 1024, 3072, 4096, 6144, 16384_u64] {
         let folder = tempfile::tempdir_in(".").unwrap();
         let path = folder.path().join("values");
@@ -101,6 +103,9 @@ fn space(megabytes: u64) {
         index.close().unwrap();
         drop(index);
         let full = on_disk(folder.path()) as f64 / payload;
+        std::fs::remove_file(&path).unwrap();
+        load(&path, count, size as usize, options(256 << 20));
+        let bulk = on_disk(folder.path()) as f64 / payload;
         let index = options(256 << 20).open(&path).unwrap();
         let (before, started) = (written(), Instant::now());
         let mut most = (0, 0, 0);
@@ -123,7 +128,7 @@ fn space(megabytes: u64) {
         let dead = (left.value_page_count * 4096).saturating_sub(left.value_len);
         let free = left.free_page_count * 4096;
         println!(
-            "{size:>6}   {full:.3}  {:.3} ({:.3}, {:.3})  {closed:.3} ({:.3}, {:.3})  {written:>6.2} {speed:>6.0}",
+            "{size:>6}   {full:.3}   {bulk:.3}  {:.3} ({:.3}, {:.3})  {closed:.3} ({:.3}, {:.3})  {written:>6.2} {speed:>6.0}",
             of(most.0),
             of(most.1),
             of(most.2),
@@ -171,18 +176,15 @@ fn device() -> (u64, u64, u64) {
     (bytes.parse().unwrap(), faults.parse().unwrap(), reads)
 }
 
-/// Drops the pages of a range of bytes from memory, and no others.
-fn forget(path: &Path, offset: usize, len: usize) {
-    let (page, of) = (4096, |bytes: usize| bytes.to_string());
-    let script = "import os,sys; f=os.open(sys.argv[1],os.O_RDONLY); \
-        os.posix_fadvise(f,int(sys.argv[2]),int(sys.argv[3]),os.POSIX_FADV_DONTNEED)";
-    let (start, end) = (offset / page * page, (offset + len).next_multiple_of(page));
+/// Drops the pages of a file from memory. Of those that came in huge pages none would go alone.
+fn forget(path: &Path) {
+    let script = "import os,sys; f=os.open(sys.argv[1],os.O_RDONLY); os.fsync(f); \
+        os.posix_fadvise(f,0,0,os.POSIX_FADV_DONTNEED)";
     let mut python = std::process::Command::new("python3");
-    python.args(["-c", script]).arg(path).args([of(start), of(end - start)]);
-    assert!(python.status().unwrap().success());
+    assert!(python.args(["-c", script]).arg(path).status().unwrap().success());
 }
 
-/// Gets of values that are not in memory, while all other pages are.
+/// Gets of values that are not in memory, while their bucket pages are.
 fn cold(megabytes: u64) {
     for size in [512, 3072, 6144, 16384, 65536_usize] {
         let folder = tempfile::tempdir_in(".").unwrap();
@@ -192,12 +194,6 @@ fn cold(megabytes: u64) {
         let sample: Vec<u64> = (0..1000.min(count / 4)).map(|i| mix(i ^ 77) % count).collect();
         let index = Options::new().read_only(true).open(&path).unwrap();
         let start = map_start(&path);
-        let mut range = (usize::MAX, 0);
-        for i in 0..count {
-            let value = index.get(key(i)).unwrap().unwrap();
-            let offset = value.as_ptr().addr() - start;
-            range = (range.0.min(offset), range.1.max(offset + size));
-        }
         let pages = |i: &u64| {
             let offset = index.get(key(*i)).unwrap().unwrap().as_ptr().addr() - start;
             (offset + size).div_ceil(4096) - offset / 4096
@@ -205,8 +201,9 @@ fn cold(megabytes: u64) {
         let expected: usize = sample.iter().map(pages).sum();
         index.close().unwrap();
         drop(index);
-        forget(&path, range.0, range.1 - range.0);
+        forget(&path);
         let index = Options::new().read_only(true).open(&path).unwrap();
+        assert!(sample.iter().all(|i| index.contains_key(key(*i)).unwrap()));
         let (before, started) = (device(), Instant::now());
         for i in &sample {
             black_box(sum(&index.get(key(*i)).unwrap().unwrap()));

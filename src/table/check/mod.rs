@@ -1,6 +1,6 @@
 //! Check: proof that one checkpoint of a file keeps every promise, or a list of those it breaks.
 //!
-//! Reads with positioned reads only, never through a map (R2), so it can be let loose on a damaged
+//! Reads with positioned reads only, never through a map, so it can be let loose on a damaged
 //! file, and it goes on after each finding. It works from what a meta page reaches:
 //!
 //! 1. the meta slots and the fields of the meta page,
@@ -15,11 +15,11 @@
 //!    the counts of the meta page.
 //!
 //! Nothing is read twice but the long keys of large records in overflow, and of those whose hashes are
-//! equal. Claims are also the budget of every walk (R4): a page is read when it is claimed, so
+//! equal. Claims are also the budget of every walk: a page is read when it is claimed, so
 //! circles end. Memory is two bits a page, the directories' words, a bit for each grain of the value
-//! area, and buffers of bounded size (R3); of a damaged file also 56 bytes for each page that proves
+//! area, and buffers of bounded size; of a damaged file also 56 bytes for each page that proves
 //! itself and that nothing leads to. Bucket and overflow pages are read and judged by as many
-//! threads as there are cores, and what they saw is added up in one.
+//! threads as there are cores, eight at most, and what they saw is added up in one.
 //!
 //! A *quick* check leaves 3 to 5 out but for claims; a *census* counts along what the bytes are
 //! used for.

@@ -73,7 +73,7 @@ impl Checker<'_> {
         let mut chains = Chains { records: Vec::new(), lens: BTreeMap::new() };
         let mut pages = heads;
         let mut depth = 0;
-        // Ends: each page is claimed before it is read (R4).
+        // Ends: each page is claimed before it is read.
         while !pages.is_empty() {
             depth += 1;
             let mut next: Vec<Wanted> = Vec::new();

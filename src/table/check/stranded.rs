@@ -7,7 +7,7 @@
 //! is named, too; but of a value whose record is lost nothing can be said, nor of a tree's page
 //! behind a lost one: they are *unproven*.
 //!
-//! A page is read here at most twice (R4).
+//! A page is read here at most twice.
 
 use std::collections::BTreeSet;
 

@@ -32,7 +32,7 @@ pub(super) fn is_in(ranges: &[Range<u64>], at: u64) -> bool {
     ranges.get(first).is_some_and(|range| range.contains(&at))
 }
 
-/// An array of words as far as it could be read: only the leaves that the file has (R3).
+/// An array of words as far as it could be read: only the leaves that the file has.
 pub(super) struct Words {
     width: u64,
     leaves: BTreeMap<u64, (u64, Vec<u64>)>,
@@ -226,7 +226,7 @@ impl Checker<'_> {
     pub(super) fn load_side(&mut self, side: &SideMeta, is_next: bool) -> CheckedSide {
         let layout = side.layout;
         let count = layout.bucket_count;
-        // R3: what so few pages cannot hold is not given memory.
+        // What so few pages cannot hold is not given memory.
         if count > bucket_count_max(self.page_limit) {
             self.lose();
             let width = array::words_per_page(self.page_size());

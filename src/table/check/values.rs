@@ -90,7 +90,7 @@ impl Checker<'_> {
             return false;
         }
         // Claims are kept when a later grain is taken already: so even many large records that
-        // overlap cost no more steps than the area has grains (R4).
+        // overlap cost no more steps than the area has grains.
         for (page, grains) in parts(large.place, large.grain_count(), self.grains_per_page()) {
             if self.values.live.get(page) == 0 && !self.adopt_value_page(page) {
                 if !self.may_be_value(page) {

@@ -56,8 +56,8 @@ impl Failure {
         match error {
             Error::InvalidOption { .. } => Failure::Usage(error.to_string()),
             Error::Locked { path } => Failure::Open(format!(
-                "{} is locked by another process; close it there, or wait for it with \
-                 --wait SECONDS",
+                "{} is locked by another process; close it there and try again; the verbs \
+                 that take --wait SECONDS wait for that",
                 path.display()
             )),
             Error::Io { source, path: at, .. }

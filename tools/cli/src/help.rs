@@ -26,9 +26,9 @@ Exit codes:
   4  the work failed on the way, or was interrupted
 
 Messages go to standard error and begin with `splitpoint:`; answers go to standard output.
-Verbs that print facts take --json. Reading verbs write nothing, not even after a crash. A file
-that another process has open is waited for with --wait SECONDS. Output that nobody reads to its
-end (`| head`) is no failure.
+Verbs that print facts take --json. Reading verbs write nothing, not even after a crash. Verbs
+that have --wait SECONDS wait so long for a file that another process has open. Output that nobody
+reads to its end (`| head`) is no failure.
 
 `splitpoint help VERB` shows an example of each verb, `splitpoint help formats` the formats.";
 

@@ -106,7 +106,7 @@ impl Sample {
     }
 
     /// Seals a page anew and makes whatever points to it say so, up to the meta pages: what a
-    /// checksum proves then is nothing (R6).
+    /// checksum proves then is nothing.
     pub(super) fn reseal(&mut self, page: u64) {
         let old = get_u32(self.bytes(page), 0);
         let sum = page_checksum(self.bytes(page));

@@ -36,7 +36,7 @@ pub(crate) struct BulkArgs {
     #[arg(long, requires = "bulk", value_name = "MIB", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..1 << 30))]
     memory: u64,
-    /// Threads that build pages [default: one for each processor].
+    /// Threads that build pages [default: one for each processor, 16 at most].
     #[arg(long, requires = "bulk", value_name = "COUNT")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,

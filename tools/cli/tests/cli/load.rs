@@ -150,9 +150,10 @@ fn a_file_in_use_is_refused_or_waited_for() {
     let Waiting { child, stdin } = Waiting::start(&place);
     for verb in [&["put", "a", "k", "v"][..], &["del", "a", "k"], &["load", "a", "t.tsv"]] {
         place.write("t.tsv", numbered(1));
-        place
-            .run(verb)
-            .fails(3, "locked by another process; close it there, or wait for it with --wait");
+        place.run(verb).fails(
+            3,
+            "locked by another process; close it there and try again; the verbs that take --wait",
+        );
     }
     let waiting = place
         .command(&["put", "a", "k", "v", "--wait", "30"])
