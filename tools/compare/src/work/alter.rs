@@ -111,7 +111,10 @@ pub fn run_deletes(bench: &mut Bench, mut store: Box<dyn Store>) -> Result<()> {
         return store.close();
     }
     store = bench.reopen(store, &bench.setup())?;
-    let order = Probes::new(bench.shape, shuffled(bench.records, bench.task.round ^ 0xde1));
+    let all: Vec<u64> = (0..bench.records).chain(bench.added.iter().cloned().flatten()).collect();
+    let order = shuffled(all.len() as u64, bench.task.round ^ 0xde1);
+    let order = order.into_iter().map(|at| all[at as usize]).collect();
+    let order = Probes::new(bench.shape, order);
     let started = Instant::now();
     for bytes in order.keys().bytes.chunks(1000 * bench.shape.key) {
         store.delete(crate::data::Keys { bytes, width: bench.shape.key })?;
@@ -119,7 +122,7 @@ pub fn run_deletes(bench: &mut Bench, mut store: Box<dyn Store>) -> Result<()> {
     if !store.sync()? {
         store = bench.reopen(store, &bench.setup())?;
     }
-    bench.row("delete", started.elapsed().as_nanos() as f64 / bench.records as f64);
+    bench.row("delete", started.elapsed().as_nanos() as f64 / all.len() as f64);
     {
         let mut reader = store.reader()?;
         let mut sink = Sink::default();

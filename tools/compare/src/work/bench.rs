@@ -1,6 +1,7 @@
 //! One suite's run for one store: which works are wanted, where it lives, how results go out (one
 //! line of JSON each, on standard output).
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub struct Bench {
     pub records: u64,
     /// Records in the table now.
     pub live: u64,
+    /// Records that were added since it was loaded.
+    pub added: Vec<Range<u64>>,
 }
 
 impl Bench {
@@ -52,7 +55,12 @@ impl Bench {
             _ => (16, 100, 1),
         };
         let records = (task.records / part).max(1000);
-        Ok(Bench { task, kind, shape: Shape { key, value }, records, live: 0 })
+        Ok(Bench { task, kind, shape: Shape { key, value }, records, live: 0, added: Vec::new() })
+    }
+
+    pub fn add(&mut self, records: Range<u64>) {
+        self.live += records.end - records.start;
+        self.added.push(records);
     }
 
     pub fn wants(&self, work: &str) -> bool {

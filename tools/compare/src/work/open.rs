@@ -28,7 +28,7 @@ pub fn run(bench: &mut Bench, mut store: Box<dyn Store>) -> Result<Box<dyn Store
                 Probes::new(bench.shape, (first(bench)..first(bench) + count(bench)).collect());
             time_gets(&mut *opened.reader()?, &synced, true)?;
         }
-        bench.live += count(bench);
+        bench.add(first(bench)..first(bench) + count(bench));
         store = opened;
     }
     Ok(store)

@@ -21,10 +21,11 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     store = limited::run(bench, store)?;
     store = open::run(bench, store)?;
     store = reads::run(bench, store)?;
-    store = durable::run(bench, store)?;
     store = durable::run_beside(bench, store)?;
     store = alter::run_ycsb(bench, store)?;
     store = alter::run_updates(bench, store)?;
+    // For a time, not a number: the table of a fast store is the larger one afterwards.
+    store = durable::run(bench, store)?;
     alter::run_deletes(bench, store)
 }
 
