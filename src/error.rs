@@ -185,6 +185,15 @@ pub enum Error {
     },
 }
 
+/// `None` in the place of what is damaged: it stays as it is, which keeps nobody from writing what is
+/// sound, or from closing the file.
+pub(crate) fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(Error::Corruption(_)) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 /// What to do about an error of the operating system.
 fn next_step(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -198,6 +207,9 @@ fn next_step(error: &io::Error) -> &'static str {
         | io::ErrorKind::InvalidInput
         | io::ErrorKind::InvalidFilename => "give the path of a regular file",
         io::ErrorKind::Unsupported => "open it without asking for that",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "free some space, and open it again"
+        }
         io::ErrorKind::OutOfMemory => "close other programs, or read without a map",
         _ => "if it happens again, look at the system's messages about the disk",
     }
@@ -252,8 +264,8 @@ impl fmt::Display for Corruption {
         let Corruption { file, place, promise, expected, found } = self;
         write!(
             f,
-            "{}, {place}: {promise} (expected {expected:#x}, found {found:#x}); restore a backup, \
-             or run `splitpoint check` to see what is still sound",
+            "{}, {place}: broken promise: {promise} (expected {expected:#x}, found {found:#x}); restore a \
+             backup, or save what is left with `splitpoint salvage`; `splitpoint check` tells what that is",
             file.display()
         )
     }

@@ -312,13 +312,18 @@ fn where_there_was_no_room_nothing_was_changed_or_another_error_says_so() {
         |index| index.insert("key", vec![1; 300_000]).map(drop),
         Index::checkpoint,
     ];
-    let prepare = |disk: &SimulatedDisk| {
-        let index = new(disk);
-        index.insert("key", "value").unwrap();
-        index
-    };
     let mut seen = (0, 0);
-    for work in works {
+    for (work, is_fresh) in works.into_iter().flat_map(|work| [(work, true), (work, false)]) {
+        let prepare = |disk: &SimulatedDisk| {
+            let index = new(disk);
+            index.insert("key", "value").unwrap();
+            if is_fresh {
+                index.close().unwrap();
+                drop(index);
+                return new(disk);
+            }
+            index
+        };
         let disk = SimulatedDisk::new(1);
         let index = prepare(&disk);
         let from = disk.call_count();
@@ -387,7 +392,11 @@ fn a_file_opens_with_the_inline_max_that_it_has() {
     index.close().unwrap();
     let index = options(&disk).inline_max(3000).open(PATH).unwrap();
     index.close().unwrap();
+    drop(index);
+    let index = options(&disk).inline_max(3000).compact(PATH).unwrap();
+    index.close().unwrap();
     let disk = SimulatedDisk::new(1);
     let refused = options(&disk).inline_max(3000).open(PATH);
     assert!(matches!(refused, Err(Error::InvalidOption { option: "inline_max", .. })));
+    assert_eq!(disk.snapshot().paths().count(), 0, "a file is left");
 }

@@ -44,6 +44,7 @@ impl Target {
         };
         let path = held.as_ref().map_or(path, Index::path).to_owned();
         if held.is_none() {
+            options.check_new()?;
             open::refuse_dangling(&*storage, &path)?;
         }
         let new = Scratch::create(storage.clone(), open::partial_name(&path)?)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Inner;
 use super::commit::Lead;
 use super::writer::{Writer, position_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unless_damaged};
 use crate::log::{Epoch, LogStart, Lsn};
 use crate::mutant::{Mutant, mutant};
 use crate::page::meta::LogPosition;
@@ -244,18 +244,9 @@ impl Inner {
         let Some(persisted) = &mut writer.persisted else { return Ok(false) };
         persisted.move_nodes_from(goal);
         let limit = usize::try_from(budget.min(free)).unwrap_or(usize::MAX);
-        let moved = unless_damaged(writer.table.move_pages_from(goal, limit))?.unwrap_or(0);
+        let moved = writer.table.move_pages_from(goal, limit)?;
         // Nodes alone can be written anew again and again: only while that makes the file shorter.
         Ok(moved > 0 || has_shrunk)
-    }
-}
-
-/// A damaged page stays where it is, with what would move after it: that keeps nobody from writing
-/// what is sound, or from closing the file.
-fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Err(Error::Corruption(_)) => Ok(None),
-        result => result.map(Some),
     }
 }
 

@@ -255,6 +255,7 @@ pub(super) fn new_name(folder: &Path, new: &Path) -> PathBuf {
 /// leaves at most the other name, which the next creation takes over. `false` if somebody else
 /// was faster.
 fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<bool> {
+    options.check_new()?;
     let storage = &*options.storage;
     let new = partial_name(path)?;
     refuse_dangling(storage, path)?;
@@ -308,14 +309,12 @@ pub(crate) fn new_parameters(options: &Options, path: &Path) -> Result<FileParam
     let random = |bytes: &mut [u8]| {
         options.storage.random(bytes).map_err(|e| Error::io("get random bytes for", path, e))
     };
-    let page_size = options.page_size.unwrap_or(crate::page::PAGE_SIZE_MIN);
-    options.check_inline_max(page_size)?;
     let (mut file_id, mut seed) = ([0; 16], [0; 8]);
     random(&mut file_id)?;
     random(&mut seed)?;
     Ok(FileParameters {
         file_id: options.file_id.unwrap_or(file_id),
-        page_size,
+        page_size: options.new_page_size(),
         hash_seed: options.hash_seed.unwrap_or(u64::from_le_bytes(seed)),
         key_size: options.key_size.flatten(),
         value_size: options.value_size.flatten(),

@@ -330,8 +330,18 @@ impl Options {
         self.manual
     }
 
+    /// The page size of a file that is made.
+    pub(super) fn new_page_size(&self) -> usize {
+        self.page_size.unwrap_or(crate::page::PAGE_SIZE_MIN)
+    }
+
+    /// Whether a file that is made can have the `inline_max` that is asked for.
+    pub(crate) fn check_new(&self) -> Result<()> {
+        self.check_inline_max(self.new_page_size())
+    }
+
     /// Whether a file of this page size can have the `inline_max` that is asked for.
-    pub(super) fn check_inline_max(&self, page_size: usize) -> Result<()> {
+    fn check_inline_max(&self, page_size: usize) -> Result<()> {
         let allowed = INLINE_MAX_MIN..=inline_max_of(page_size);
         if self.inline_max.is_none_or(|bytes| allowed.contains(&bytes)) {
             return Ok(());

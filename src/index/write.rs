@@ -416,8 +416,8 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::StorageFull`] changes nothing and can be tried again; [`Error::ReadOnly`]; after a
-    /// failed write or sync the index refuses writes. A damaged page is no error: it stays where it
-    /// is, and the file may stay longer than it need be.
+    /// failed write or sync the index refuses writes. A damaged page of records, or value, is no
+    /// error: it stays where it is, and the file may stay longer than it need be.
     pub fn checkpoint(&self) -> Result<()> {
         drop(self.inner().begin_write()?);
         self.inner().checkpoint_and_compact(false)

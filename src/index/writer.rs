@@ -132,9 +132,11 @@ impl Writer {
             Err(error) => {
                 // Nothing relies on it yet. Without room it may be tried again, under that name.
                 let removed = crate::log::remove_segments(&self.files, [start.segment]);
-                if !matches!(error, Error::StorageFull { .. }) || removed.is_err() {
-                    self.table.shared().refuse(&error);
+                if matches!(error, Error::StorageFull { .. }) && removed.is_ok() {
+                    return Err(error);
                 }
+                let error = error.of_unknown_fate();
+                self.table.shared().refuse(&error);
                 return Err(error);
             }
         };

@@ -77,8 +77,7 @@ impl Syncs {
             Err(_) if mutant(Mutant::SyncRetried) => file.sync_data(),
             synced => synced,
         };
-        let path = || self.files.segment_path(segment);
-        synced.map_err(|e| self.fail(Error::io("sync", &path(), e).of_unknown_fate()))
+        synced.map_err(|e| self.fail(Error::io("sync", &self.files.segment_path(segment), e)))
     }
 }
 
@@ -96,8 +95,8 @@ impl SyncTicket {
     /// Syncs, and returns the last commit that is now durable, for [`Log::synced`]. Needs no lock.
     /// After a failure the log refuses everything.
     pub(crate) fn sync(self) -> Result<Lsn> {
-        self.syncs.sync(&*self.file, self.segment)?;
-        Ok(self.lsn)
+        let synced = self.syncs.sync(&*self.file, self.segment);
+        synced.map(|()| self.lsn).map_err(Error::of_unknown_fate)
     }
 
     /// The last commit that the sync makes durable.
@@ -271,7 +270,8 @@ impl Log {
         for next in take(&mut self.breaks) {
             begin = self.write_buffer(begin, next.at)?;
             let current = self.live.back().expect("a log has a segment");
-            self.syncs.sync(&*current.file, current.number)?;
+            let synced = self.syncs.sync(&*current.file, current.number);
+            synced.map_err(Error::of_unknown_fate)?;
             // All commits that end before the one that the next segment begins or goes on with.
             self.durable_lsn = self.durable_lsn.max(next.first_lsn.previous());
             let begun = self.begin_segment(next.first_lsn, next.first_fragment);

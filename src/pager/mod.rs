@@ -353,7 +353,8 @@ impl Shared {
     }
 
     pub(crate) fn file_len(&self) -> u64 {
-        self.file_len.load(Ordering::Relaxed)
+        // Whoever sees the length sees the map that was made for it.
+        self.file_len.load(Ordering::Acquire)
     }
 
     /// Gives back, when no reader can see them any more: frames to the arena, pages to the space.
@@ -391,7 +392,7 @@ impl Shared {
         self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("grow", &self.path, e)))?;
         // The map first: a length that is noted is never mapped again.
         self.remap(len)?;
-        self.file_len.store(len, Ordering::Relaxed);
+        self.file_len.store(len, Ordering::Release);
         Ok(())
     }
 

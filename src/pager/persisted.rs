@@ -125,7 +125,8 @@ impl Persisted {
     pub(crate) fn announce_log(&mut self, log: LogPosition, shared: &Shared) -> Result<()> {
         self.meta.clean = false;
         self.meta.log = log;
-        self.renew(shared).inspect_err(|error| shared.refuse(error))
+        let renewed = self.renew(shared).map_err(Error::of_unknown_fate);
+        renewed.inspect_err(|error| shared.refuse(error))
     }
 
     /// Writes the meta page anew over the oldest slot, as the next generation. Not yet synced.

@@ -473,7 +473,7 @@ impl Shared {
         }
         // The shorter map first: nobody may touch what is cut off.
         self.remap(len)?;
-        self.file_len.store(len, Ordering::Relaxed);
+        self.file_len.store(len, Ordering::Release);
         self.or_refuse(self.file.set_len(len).map_err(|e| Error::io("shorten", &self.path, e)))
     }
 }

@@ -169,13 +169,14 @@ impl Shared {
     /// one read.
     #[cold]
     pub(super) fn fetch_cold(&self, map: &Map, (offset, len): (usize, usize)) {
-        if !self.is_from_file() {
+        // Those were asked for as a whole.
+        if len > LONG || !self.is_from_file() {
             return;
         }
         if (offset | (BLOCK - 1)) + 1 - offset < len {
             self.ask_for_ranges(map, std::iter::once((offset, len)));
         }
-        if let (true, Some(bytes)) = (len <= LONG, map.bytes(offset, len)) {
+        if let Some(bytes) = map.bytes(offset, len) {
             let started = Instant::now();
             let of_each_block = bytes.iter().step_by(BLOCK).chain(bytes.last());
             black_box(of_each_block.fold(0, |sum, byte| sum ^ byte));

@@ -14,7 +14,9 @@ use crate::page::record::{GRAIN_SIZE, LargeRecord};
 use crate::page::{prefetch, zeroed_marks};
 
 /// Grains that one mark is for. Where records are shorter, one takes the mark of another.
-const MARK_GRAINS: u64 = 512 / GRAIN_SIZE;
+const MARK_GRAINS: u64 = MARK_LEN as u64 / GRAIN_SIZE;
+/// Bytes behind a mark: a record that is not longer shares pages with the one whose mark it is.
+pub(super) const MARK_LEN: usize = 512;
 /// Marks of the first block; each further one is as large as all before it, and this many more.
 const FIRST_BLOCK: usize = 1 << 10;
 const BLOCK_COUNT: usize = 14;
@@ -34,7 +36,7 @@ pub(super) enum Mark {
     Sound,
     /// Nothing of any record at its place.
     Blank,
-    /// Another that shares the mark was.
+    /// Another that shares the mark was: one that begins beside it, or 8 GiB away.
     OfAnother,
 }
 

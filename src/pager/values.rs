@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::residence::fetch_lines;
-use super::sound::Mark;
+use super::sound::{MARK_LEN, Mark};
 use super::{Access, Pager, Pin, Shared, Verify};
 use crate::checksum::crc32;
 use crate::error::{Error, Fault, Place, Promise, Result};
@@ -70,13 +70,22 @@ impl Shared {
         key: &[u8],
     ) -> Result<bool> {
         let value_len = usize::try_from(large.value_len).unwrap_or(usize::MAX);
-        if self.access == Access::Mapped && !self.read_only {
-            let offset = usize::try_from(large.offset()).unwrap_or(usize::MAX);
-            let found = self.map.load(pin).bytes(offset.saturating_add(value_len), key.len());
-            return Ok(found == Some(key));
+        if self.read_only
+            && let Some(bytes) = self.redone_values.get(large.place)
+        {
+            return Ok(bytes.get(value_len..) == Some(key));
         }
-        let bytes = self.large_bytes(pin, large)?;
-        Ok(bytes.get(value_len..) == Some(key))
+        let offset = large.offset().saturating_add(large.value_len.into());
+        if self.access == Access::Mapped {
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            return Ok(self.map.load(pin).bytes(offset, key.len()) == Some(key));
+        }
+        let mut found = vec![0; key.len()];
+        match self.file.read_exact_at(&mut found, offset) {
+            Ok(()) => Ok(found == key),
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(Error::io("read", &self.path, e)),
+        }
     }
 
     /// Reads what a large record has in the value area and checks it.
@@ -109,7 +118,8 @@ impl Shared {
                 self.sound.prefetch(large);
                 self.fetch_value(map, (offset, len));
                 let mark = look();
-                if mark == Mark::Blank || self.is_cold() {
+                let is_read = mark == Mark::Sound || mark == Mark::OfAnother && len <= MARK_LEN;
+                if !is_read || self.is_cold() {
                     self.fetch_cold(map, (offset, len));
                 }
                 (ValueBytes::Mapped(bytes), mark == Mark::Sound)
@@ -147,10 +157,12 @@ impl Shared {
     /// than there are, so some lie over each other, and each would be copied.
     pub(crate) fn check_large_len(&self, large: &LargeRecord, len: u64) -> Result<()> {
         let most = self.file_len() + self.redone_values.len.load(Ordering::Relaxed);
+        // One that is too long for the file is the affair of who reads it.
+        if len <= most || large.len() > most {
+            return Ok(());
+        }
         let page = Place::Page(large.first_page(self.parameters.page_size));
-        let checked =
-            if len <= most { Ok(()) } else { Err(Fault::new(Promise::ValueOverlap, most, len)) };
-        checked.map_err(|fault| fault.at(&self.path, page))
+        Err(Fault::new(Promise::ValueOverlap, most, len).at(&self.path, page))
     }
 
     /// Whether some record may be large.

@@ -5,7 +5,7 @@
 
 use super::Table;
 use super::relocate::Relocation;
-use crate::error::Result;
+use crate::error::{Result, unless_damaged};
 use crate::page::pointer::Pointer;
 use crate::page::record::LargeRecord;
 use crate::pager::Which;
@@ -33,12 +33,13 @@ impl Table {
                 if self.pager.dirty_count() >= enough {
                     return Ok(());
                 }
+                // What is damaged stays where it is.
                 if is_from(side.load(Which::Buckets, bucket), first) {
-                    self.pager.private_bucket(side, bucket)?;
-                    self.pager.moved_page_count += 1;
+                    let moved = unless_damaged(self.pager.private_bucket(side, bucket))?;
+                    self.pager.moved_page_count += u64::from(moved.is_some());
                 }
                 if has_large {
-                    self.relocate(side, Which::Buckets, bucket, &down)?;
+                    unless_damaged(self.relocate(side, Which::Buckets, bucket, &down))?;
                 }
             }
             for run in 0..side.layout.run_count() {
@@ -48,15 +49,16 @@ impl Table {
                 if side.load(Which::Runs, run) == 0 {
                     continue;
                 }
-                let chain = self.pager.chain_words(side, run)?;
+                let chain = unless_damaged(self.pager.chain_words(side, run))?.unwrap_or_default();
                 if chain.iter().any(|&word| is_from(word, first)) {
-                    let chain = self.pager.private_chain(side, run)?;
+                    let chain =
+                        unless_damaged(self.pager.private_chain(side, run))?.unwrap_or_default();
                     self.pager.moved_page_count += chain.len() as u64;
                     // It is counted as one dirty page.
                     enough = enough.saturating_sub(chain.len().saturating_sub(1));
                 }
                 if has_large {
-                    self.relocate(side, Which::Runs, run, &down)?;
+                    unless_damaged(self.relocate(side, Which::Runs, run, &down))?;
                 }
             }
         }

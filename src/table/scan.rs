@@ -109,12 +109,15 @@ fn collect(
         in_file_order(shared, pin, &mut records);
         for (hash, record) in records {
             if let Record::Large(large, _) = &record {
-                large_len = large_len.saturating_add(large.len());
-                if damage.pass(shared.check_large_len(large, large_len))?.is_none() {
+                let sum = large_len.saturating_add(large.len());
+                if damage.pass(shared.check_large_len(large, sum))?.is_none() {
                     continue;
                 }
             }
             let owned = damage.pass(to_owned(shared, pin, &record))?;
+            if let (Record::Large(large, _), Some(_)) = (&record, &owned) {
+                large_len += large.len();
+            }
             entries.extend(owned.map(|(key, value)| (hash, key, value)));
         }
         Ok(())

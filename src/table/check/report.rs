@@ -58,7 +58,7 @@ impl Finding {
             (_, Promise::PageUse) => {
                 "do not write to this file: restore a backup, or export it and load it anew"
             }
-            _ => "restore a backup, or export what can still be read and load it anew",
+            _ => "restore a backup, or save what is left with `splitpoint salvage`",
         }
     }
 }
@@ -72,7 +72,7 @@ impl fmt::Display for Finding {
         };
         write!(
             f,
-            "{severity}, {place}: {promise} (expected {expected:#x}, found {found:#x}); {}",
+            "{severity}, {place}: broken promise: {promise} (expected {expected:#x}, found {found:#x}); {}",
             self.next_step()
         )
     }

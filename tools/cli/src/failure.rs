@@ -56,16 +56,15 @@ impl Failure {
         match error {
             Error::InvalidOption { .. } => Failure::Usage(error.to_string()),
             Error::Locked { path } => Failure::Open(format!(
-                "{} is locked by another process; close it there and try again; the verbs \
-                 that take --wait SECONDS wait for that",
+                "{} is locked by another process; close it there and try again (with --wait \
+                 SECONDS, where the verb has it); check, stat, dump, explain and backup need no lock",
                 path.display()
             )),
             Error::Io { source, path: at, .. }
                 if source.kind() == io::ErrorKind::NotFound && at == path =>
             {
                 Failure::Open(format!(
-                    "{error}; `splitpoint create {}` makes a new index",
-                    path.display()
+                    "{error}; `splitpoint load` or `splitpoint create` makes a new index"
                 ))
             }
             // The file that is in the way may be another than the one that is read.

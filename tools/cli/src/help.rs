@@ -34,8 +34,8 @@ reads to its end (`| head`) is no failure.
 
 /// For `create`.
 pub(crate) const CREATE: &str = "\
-Example: an index for about a million users, with 8-byte keys and values of any size
-  splitpoint create users.sp --key-size 8 --expected-len 1000000
+Example: an index with 8-byte keys and values of any size
+  splitpoint create users.sp --key-size 8
 
 `load` makes a missing index by itself; `create` is for choosing these numbers.";
 

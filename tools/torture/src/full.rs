@@ -86,6 +86,18 @@ impl Disk {
     }
 }
 
+/// An error of a full disk: whether something was changed is known, or not.
+fn is_for_want_of_room(error: &Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error {
+        Error::StorageFull { .. } | Error::Refused { .. } => true,
+        Error::Io { source, .. } => {
+            matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+        }
+        _ => false,
+    }
+}
+
 fn load_key(i: u64) -> String {
     format!("load {i}")
 }
@@ -101,7 +113,7 @@ fn load(index: &Index, len: usize) -> Result<u64, String> {
             Err(error) => break error,
         }
     };
-    if !matches!(error, Error::StorageFull { .. } | Error::Refused { .. }) {
+    if !is_for_want_of_room(&error) {
         return Err(format!("a full disk gave {error}"));
     }
     for i in 0..loaded {
@@ -203,7 +215,7 @@ impl Filled<'_> {
             let commit = workload::commit(self.seed, 0, self.n + 1);
             match commit.make(index, Durability::Immediate) {
                 Ok(_) => {}
-                Err(Error::StorageFull { .. } | Error::Refused { .. }) => {
+                Err(error) if is_for_want_of_room(&error) => {
                     self.full += 1;
                     return Ok(true);
                 }

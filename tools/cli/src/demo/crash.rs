@@ -119,7 +119,11 @@ fn verify(stage: &mut Stage, index: &Index, acknowledged: u64) -> Result<(), Fai
         }
     }
     stage.say(&format!(
-        "   {whole} commits more are there that the child had no time to report, each of them whole"
+        "   {} that the child had no time to report, each of them whole",
+        match whole {
+            1 => "1 more commit is there".to_owned(),
+            _ => format!("{whole} more commits are there"),
+        }
     ))
 }
 

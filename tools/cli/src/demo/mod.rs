@@ -3,7 +3,6 @@
 
 mod counters;
 mod crash;
-mod facts;
 mod features;
 mod fill;
 mod serve;
@@ -13,8 +12,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use splitpoint::inspect::Inspector;
 use splitpoint::{Durability, Index, Options};
 
+use crate::draw::{Paint, stat};
 use crate::failure::{Answer, Context, Failure, Outcome};
 use crate::human;
 use crate::interrupt;
@@ -108,9 +109,9 @@ fn play(stage: &mut Stage) -> Result<(), Failure> {
     counters::play(stage, &index)?;
     index.close().working(&stage.path)?;
     crash::play(stage)?;
-    let index = Index::open_read_only(&stage.path).opening(&stage.path)?;
-    let stats = index.stats().working(&stage.path)?;
+    let inspector = Inspector::open(&stage.path).opening(&stage.path)?;
+    let facts = inspector.stat(|_, _| ()).working(&stage.path)?;
     stage.say("\nstat: the file, as `splitpoint stat` shows it")?;
-    stage.output.bytes(facts::table(&stats.fields()).as_bytes())?;
+    stage.output.bytes(stat::draw(&facts, Paint::of_stdout()).as_bytes())?;
     stage.output.flush()
 }

@@ -33,8 +33,11 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn parse(&self, record: &mut Record) -> Result<(), String> {
-        let entry: Entry<'_> = serde_json::from_slice(&self.line)
-            .map_err(|error| format!("not {{\"key\": \"…\", \"value\": \"…\"}}: {error}"))?;
+        let entry: Entry<'_> = serde_json::from_slice(&self.line).map_err(|error| {
+            // The line's number is known to who reads them; this one has but one.
+            let error = error.to_string().replace(" at line 1 column", " at column");
+            format!("not {{\"key\": \"…\", \"value\": \"…\"}}: {error}")
+        })?;
         let decode = |text: &str, name: &str| match self.encoding.decode(text.as_bytes()) {
             Ok(bytes) => Ok(bytes.into_owned()),
             Err(why) => Err(format!("the {name} is {why}")),

@@ -128,8 +128,8 @@ pub(crate) fn choose(asked: Option<Format>, path: Option<&Path>) -> Result<Forma
         Some("parquet" | "pq") => Ok(Format::Parquet),
         Some("arrow" | "arrows" | "feather") => Ok(Format::Arrow),
         _ => Err(Failure::Usage(
-            "the format cannot be told from the name; say --format tsv, csv, jsonl, pairs, parquet \
-             or arrow"
+            "the format cannot be told from the name; say --format tsv, csv, jsonl or pairs (or, \
+             to load, parquet or arrow)"
                 .to_owned(),
         )),
     }

@@ -21,9 +21,6 @@ pub(crate) struct Args {
     /// All values have this size; saves space.
     #[arg(long, value_name = "BYTES")]
     value_size: Option<usize>,
-    /// How many records to expect: spares the index growing step by step.
-    #[arg(long, value_name = "COUNT")]
-    expected_len: Option<u64>,
     /// The seed of the hash function, instead of a random one. Whoever knows it can choose keys
     /// that collide; give it only to make the same file twice.
     #[arg(long, value_name = "NUMBER")]
@@ -39,9 +36,6 @@ impl Args {
         let mut options = Options::new().create_new(true);
         if let Some(page_size) = self.page_size {
             options = options.page_size(page_size);
-        }
-        if let Some(expected_len) = self.expected_len {
-            options = options.expected_len(expected_len);
         }
         if let Some(seed) = self.hash_seed {
             options = options.hash_seed(seed);

@@ -38,6 +38,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     batch: u32,
+    /// How many records an index that is made here will hold: spares it growing step by step. Not for
+    /// --bulk, which counts them.
+    #[arg(long, value_name = "COUNT", conflicts_with = "bulk")]
+    expected_len: Option<u64>,
     /// Pass over what is not a record, list and count it, and go on.
     #[arg(long)]
     pub(super) skip_bad: bool,
@@ -64,7 +68,9 @@ impl Args {
         let Input { name, source, .. } = input;
         let path = self.target.path();
         interrupt::watch()?;
-        let options = Options::new().durability(Durability::Background(Duration::from_millis(200)));
+        let options = Options::new()
+            .durability(Durability::Background(Duration::from_millis(200)))
+            .expected_len(self.expected_len.unwrap_or_default());
         let index = self.target.open(options)?;
         let metadata = settle_columns(&index, source.columns(), path)?;
         let mut load = Load {
@@ -108,8 +114,10 @@ pub(super) fn settle_columns(
     let fail = |why: String| Failure::Work(format!("{}: {why}", path.display()));
     let wanted = columns.to_metadata().map_err(fail)?;
     let present = index.metadata().working(path)?;
-    if present.is_empty() && index.is_empty() {
-        return Ok(Some(wanted));
+    // What a load that failed at once has left is no table yet.
+    let is_ours = present.is_empty() || Columns::from_metadata(&present).is_some();
+    if is_ours && index.is_empty() {
+        return Ok((present != wanted).then_some(wanted));
     }
     let known = if present.is_empty() {
         Some(Columns::unnamed())

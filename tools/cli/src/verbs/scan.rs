@@ -92,5 +92,9 @@ impl Args {
 }
 
 fn parse_cursor(text: &str) -> Result<Cursor, Failure> {
-    text.parse().map_err(|error| Failure::Usage(format!("--from {text}: {error}")))
+    text.parse().map_err(|_| {
+        Failure::Usage(format!(
+            "--from {text}: not a place of a scan, as one that was cut short prints it"
+        ))
+    })
 }

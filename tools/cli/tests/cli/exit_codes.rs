@@ -62,7 +62,7 @@ fn what_cannot_be_opened_is_3() {
         }
     }
     assert!(!place.path("none").exists());
-    place.run(&["count", "none"]).fails(3, "`splitpoint create none` makes a new index");
+    place.run(&["count", "none"]).fails(3, "`splitpoint create` makes a new index");
     place.run(&["load", "a", "none.tsv"]).fails(3, "none.tsv");
     assert!(!place.path("a").exists());
     place.ok(&["create", "a"]);

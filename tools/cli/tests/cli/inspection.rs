@@ -165,7 +165,7 @@ fn check_lists_findings_with_place_promise_severity_and_next_step() {
     assert_eq!(finding["promise"], "PageChecksum");
     assert!(finding["next_step"].as_str().unwrap().contains("backup"));
     let ran = place.run(&["check", "a"]);
-    let words = format!("damage, page {page}: the checksum");
+    let words = format!("damage, page {page}: broken promise: the checksum");
     assert!(ran.code == 1 && String::from_utf8_lossy(&ran.out).contains(&words), "{ran:?}");
     // Structure is not harmed by it.
     place.ok(&["check", "a", "--quick"]);

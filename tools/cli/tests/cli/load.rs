@@ -59,6 +59,18 @@ fn other_columns_are_refused_and_nothing_changes() {
     assert!(place.ok(&["export", "a", "--format", "tsv"]).starts_with(b"k\tv\n"));
 }
 
+/// A load that failed at its first line left an empty index with the columns of that input, and the
+/// corrected one was refused for having others.
+#[test]
+fn a_load_that_failed_at_once_does_not_keep_the_next_one_out() {
+    let place = Place::new();
+    place.write("bad.csv", "name;city\nbob;paris, france\n");
+    place.write("good.csv", "name,city,size\nbob,paris,1\n");
+    assert_eq!(place.run(&["load", "a", "bad.csv", "--key", "name;city"]).code, 4);
+    place.ok(&["load", "a", "good.csv", "--key", "name", "--expected-len", "5000"]);
+    assert!(place.ok(&["export", "a", "--format", "csv"]).starts_with(b"name,city,size"));
+}
+
 #[test]
 fn values_that_are_no_rows_are_refused_where_there_are_columns() {
     let place = Place::new();
@@ -150,10 +162,9 @@ fn a_file_in_use_is_refused_or_waited_for() {
     let Waiting { child, stdin } = Waiting::start(&place);
     for verb in [&["put", "a", "k", "v"][..], &["del", "a", "k"], &["load", "a", "t.tsv"]] {
         place.write("t.tsv", numbered(1));
-        place.run(verb).fails(
-            3,
-            "locked by another process; close it there and try again; the verbs that take --wait",
-        );
+        place
+            .run(verb)
+            .fails(3, "locked by another process; close it there and try again (with --wait");
     }
     let waiting = place
         .command(&["put", "a", "k", "v", "--wait", "30"])

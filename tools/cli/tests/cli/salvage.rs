@@ -113,7 +113,7 @@ fn export_goes_on_after_damage_if_it_is_told_to() {
     let content = place.content("a");
     let page = spoilt(&place);
     let args = ["export", "spoilt", "--format", "pairs"];
-    place.run(&args).fails(4, &format!("page {page}: the checksum"));
+    place.run(&args).fails(4, &format!("page {page}: broken promise: the checksum"));
     let ran = place.run(&[&args[..], &["--skip-damaged"]].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(
