@@ -3,18 +3,20 @@
 //!
 //! `cargo run --release --example values [MEGABYTES [space|gets|cold|inline|long]]`
 //!
-//! Seen on two cores that other work kept busy, 97 MiB of values; bytes on disk for each byte of key
-//! and value after a fill without a bulk loader, at most while twice as much was overwritten at random,
-//! and closed after that; bytes written, log and close included, for each byte given; the last two
-//! columns with a checkpoint for each quarter of the values that died, as it was before:
+//! Seen beside other work, 200 MiB of values; bytes on disk for each byte of key and value after a fill
+//! and after a bulk load, at most while twice as much was overwritten at random, and closed after that;
+//! bytes written, log and close included, for each byte given:
 //!
 //! ```text
-//!  value  filled  at most  closed  written   before: at most  written
-//!    512   1.055    1.738   1.224     5.78             1.734     5.51
-//!   3072   1.010    1.590   1.043     4.26             1.781     3.64
-//!   6144   1.006    1.668   1.042     3.10             1.838     3.30
+//!  value  filled    bulk  at most  closed  written
+//!    512   1.065   1.048    1.607   1.238     5.72
+//!   1024   1.038   1.025    1.550   1.208     4.76
+//!   3072   1.020   1.010    1.615   1.223     3.64
+//!   4096   1.016   1.007    1.274   1.018     2.50
+//!   6144   1.011   1.005    1.710   1.046     3.16
+//!  16384   1.005   1.002    1.244   1.013     2.38
 //! ```
-//! `cold`, 128 MiB: a get of 3 KiB reads the device 0.985 times, 1.467 pages together.
+//! `cold`, 128 MiB, bucket pages in memory: a get of 3 KiB reads the device 0.987 times, 1.466 pages together.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
