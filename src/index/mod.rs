@@ -233,7 +233,7 @@ impl Index {
     /// # Errors
     /// [`Error::Corruption`] if the page that holds the key, if any does, is damaged;
     /// [`Error::KeyTooLarge`] or [`Error::KeySize`] for a key that cannot be in the index;
-    /// [`Error::Closed`]; [`Error::Io`] with [`Access::Pread`].
+    /// [`Error::Closed`]; [`Error::Io`] with [`Access::Pread`](crate::Access::Pread).
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>> {
         let key = key.as_ref();
