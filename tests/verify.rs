@@ -10,6 +10,15 @@ const VERIFIES: [Verify; 3] = [Verify::Always, Verify::OnFirstTouch, Verify::Nev
 
 type Answer = Result<Vec<u8>, Error>;
 
+/// Changes a byte of the file, the first of these bytes, to another; gives its page.
+fn rot(path: &std::path::Path, bytes: &[u8], to: u8) -> u64 {
+    let all = std::fs::read(path).unwrap();
+    let at = all.windows(bytes.len()).position(|found| found == bytes).unwrap() as u64;
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(&[to])).unwrap();
+    at / 4096
+}
+
 /// What two looks at a value give, if one byte of it changes in the file between them.
 fn looks(verify: Verify, len: usize, look: impl Fn(&Index) -> Answer) -> [Answer; 2] {
     let folder = tempfile::tempdir().unwrap();
@@ -19,11 +28,7 @@ fn looks(verify: Verify, len: usize, look: impl Fn(&Index) -> Answer) -> [Answer
     index.close().unwrap();
     let index = Options::new().verify(verify).read_only(true).open(&path).unwrap();
     let first = look(&index);
-    let bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(64).position(|bytes| bytes == [7; 64]).unwrap();
-    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.seek(SeekFrom::Start(at as u64)).unwrap();
-    file.write_all(&[8]).unwrap();
+    rot(&path, &[7; 64], 8);
     [first, look(&index)]
 }
 
@@ -45,17 +50,12 @@ fn what_rotted_is_not_written_anew() {
     index.insert("key", [7; 100]).unwrap();
     index.checkpoint().unwrap();
     assert_eq!(*index.get("key").unwrap().unwrap(), [7; 100]);
-    let bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(100).position(|bytes| bytes == [7; 100]).unwrap();
-    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.seek(SeekFrom::Start(at as u64)).unwrap();
-    file.write_all(&[8]).unwrap();
+    let page = rot(&path, &[7; 100], 8);
     let changed = index.insert("another key", "value");
     let Err(Error::Corruption(corruption)) = changed else { panic!("{changed:?}") };
-    assert_eq!(corruption.place, Place::Page(at as u64 / 4096));
+    assert_eq!(corruption.place, Place::Page(page));
     assert!(index.get("another key").unwrap().is_none());
-    let restored = file.seek(SeekFrom::Start(at as u64)).and_then(|_| file.write_all(&[7]));
-    restored.unwrap();
+    rot(&path, &[&[8], &[7; 99][..]].concat(), 7);
     index.insert("another key", "value").unwrap();
     assert!(index.check().unwrap().is_sound());
 }
@@ -118,17 +118,6 @@ fn whether_a_key_is_there_is_told_without_its_value() {
     assert!(matches!(second, Err(Error::Corruption(_))));
 }
 
-/// Flips a byte of the file where these bytes are; gives its page.
-fn rot(path: &std::path::Path, bytes: &[u8]) -> u64 {
-    let all = std::fs::read(path).unwrap();
-    let at = all.windows(bytes.len()).position(|found| found == bytes).unwrap() as u64;
-    let mut file = OpenOptions::new().write(true).open(path).unwrap();
-    file.seek(SeekFrom::Start(at))
-        .and_then(|_| file.write_all(&[!bytes.first().unwrap()]))
-        .unwrap();
-    at / 4096
-}
-
 /// A large value that had rotted could not be overwritten or removed: whether the key is there was
 /// found out by reading all of the value.
 #[test]
@@ -139,8 +128,8 @@ fn a_large_value_that_rotted_can_be_overwritten_and_removed() {
     index.insert("overwritten", [7; 3000]).unwrap();
     index.insert("removed", [9; 3000]).unwrap();
     index.close().unwrap();
-    rot(&path, &[7; 3000]);
-    rot(&path, &[9; 3000]);
+    rot(&path, &[7; 3000], 8);
+    rot(&path, &[9; 3000], 8);
     let index = Index::open(&path).unwrap();
     assert!(matches!(index.get("overwritten"), Err(Error::Corruption(_))));
     assert!(!index.insert("overwritten", "new").unwrap());
@@ -163,7 +152,7 @@ fn a_damaged_page_keeps_nobody_from_writing_and_closing() {
     (0..5000_u32).for_each(|n| _ = index.insert(n.to_le_bytes(), value(n)).unwrap());
     index.insert("large", vec![7; 100_000]).unwrap();
     index.close().unwrap();
-    let damaged = rot(&path, &value(77));
+    let damaged = rot(&path, &value(77), 8);
     let index = Index::open(&path).unwrap();
     let removed = (100..5000_u32).filter(|n| index.remove(n.to_le_bytes()).is_ok()).count();
     assert!(

@@ -122,8 +122,9 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Io`] of the kind `AlreadyExists` if there is a file of that name;
-    /// [`Error::Locked`] while another copy is made to that path; [`Error::Corruption`] if the copy would not be sound; [`Error::ReadOnly`] on a read-only
-    /// handle whose file was not closed clean: open it for writing once, to recover it.
+    /// [`Error::Locked`] while another copy is made to that path; [`Error::Corruption`] if the copy
+    /// would not be sound; [`Error::ReadOnly`] on a read-only handle whose file was not closed clean:
+    /// open it for writing once, to recover it.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let inner = self.inner();

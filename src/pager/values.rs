@@ -105,11 +105,6 @@ impl Shared {
         };
         let offset = usize::try_from(large.offset()).map_err(|_| range())?;
         let len = usize::try_from(large.len()).map_err(|_| range())?;
-        let look = || match self.verify {
-            Verify::Never => Mark::Sound,
-            Verify::OnFirstTouch => self.sound.look(large),
-            Verify::Always => Mark::Blank,
-        };
         let (bytes, is_known) = match self.access {
             Access::Mapped => {
                 let map = self.map.load(pin);
@@ -117,7 +112,11 @@ impl Shared {
                 // The mark comes from memory, too: its value is on the way before it is looked at.
                 self.sound.prefetch(large);
                 self.fetch_value(map, (offset, len));
-                let mark = look();
+                let mark = match self.verify {
+                    Verify::Never => Mark::Sound,
+                    Verify::OnFirstTouch => self.sound.look(large),
+                    Verify::Always => Mark::Blank,
+                };
                 let is_read = mark == Mark::Sound || mark == Mark::OfAnother && len <= MARK_LEN;
                 if !is_read || self.is_cold() {
                     self.fetch_cold(map, (offset, len));
