@@ -11,6 +11,7 @@ mod hot;
 mod iter;
 pub(crate) mod open;
 mod options;
+mod pending;
 mod rows;
 mod stats;
 mod value;

@@ -255,7 +255,7 @@ impl Index {
     }
 
     /// An answer that rests on a commit that is not yet durable waits until it is.
-    fn nothing_to_do(&self, writer: MutexGuard<'_, Writer>, key: &[u8]) -> Result<()> {
+    fn nothing_to_do(&self, mut writer: MutexGuard<'_, Writer>, key: &[u8]) -> Result<()> {
         let rests_on = writer.rests_on(key);
         drop(writer);
         rests_on.map_or(Ok(()), |lsn| self.inner().wait_durable(lsn))

@@ -2,24 +2,24 @@
 //!
 //! Everything that can fail is done before the commit is appended to the log; then it counts.
 //! Commits that are appended and not yet applied are *pending*: their operations wait in order, and
-//! the newest value of each of their keys stands in a map that only writers look into, so that they
-//! decide against the newest appended state.
+//! only writers look at them, so that they decide against the newest appended state.
 
-use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
-
+use super::pending::{Commit, Pending, Step};
 use crate::Error;
 use crate::error::{Fault, Promise, Result};
 use crate::hash::hash;
 use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn};
 use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{LogPosition, METADATA_LEN_MAX};
-use crate::pager::Persisted;
+use crate::pager::{Persisted, Pin};
+use crate::table::Table;
 use crate::table::operation::Operation;
-use crate::table::{Prepared, Table};
 
 /// Operations whose pages are on their way to the cache while one is prepared or applied.
 const AHEAD: usize = 8;
+/// Operations that share a pin: to leave one is to wait for all that was read under it. What they
+/// retire waits as long, so it is not all of a large commit.
+const PINNED: usize = 64;
 /// Bytes of log that are gathered before they go to the file when nobody waits for them.
 const LOG_BUFFER: usize = 256 << 10;
 
@@ -38,35 +38,11 @@ pub(super) struct Writer {
     pub(super) next_lsn: Lsn,
     /// Whether a checkpoint is due though no page has changed: recovery has a new log to announce.
     pub(super) must_checkpoint: bool,
-    pending: VecDeque<Pending>,
-    pending_keys: HashMap<Vec<u8>, PendingKey>,
+    pending: Pending,
     prepared: Vec<Step>,
     pub(super) closed: bool,
     /// How soon the thread that syncs was asked to, if there is something to sync.
     pub(super) sync_due_within: Option<std::time::Duration>,
-}
-
-/// A commit that is in the log and not yet in the table.
-#[derive(Debug)]
-struct Pending {
-    lsn: Lsn,
-    payload: Vec<u8>,
-    steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-struct PendingKey {
-    lsn: Lsn,
-    /// Where its value stands in that commit's payload; `None` if the key is removed.
-    value: Option<Range<usize>>,
-}
-
-/// A prepared operation.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Insert { hash: u64, prepared: Prepared },
-    Remove { hash: u64 },
-    SetMetadata,
 }
 
 /// When a commit is applied.
@@ -101,8 +77,7 @@ impl Writer {
             next_segment: next.0,
             next_lsn: next.1,
             must_checkpoint: false,
-            pending: VecDeque::new(),
-            pending_keys: HashMap::new(),
+            pending: Pending::default(),
             prepared: Vec::new(),
             closed: false,
             sync_due_within: None,
@@ -145,33 +120,21 @@ impl Writer {
         Ok(())
     }
 
-    /// The newest appended value of a key: `None` if only the table knows.
-    fn pending_value(&self, key: &[u8]) -> Option<&PendingKey> {
-        if self.pending_keys.is_empty() { None } else { self.pending_keys.get(key) }
-    }
-
-    fn value_of(&self, key: &PendingKey) -> Option<&[u8]> {
-        let range = key.value.clone()?;
-        let oldest = self.pending.front()?.lsn;
-        let commit = self.pending.get(usize::try_from(key.lsn.0 - oldest.0).ok()?);
-        commit.expect("pending commits follow on one another").payload.get(range)
-    }
-
     /// The commit that the newest state of a key rests on, if that is pending.
-    pub(super) fn rests_on(&self, key: &[u8]) -> Option<Lsn> {
-        self.pending_value(key).map(|pending| pending.lsn)
+    pub(super) fn rests_on(&mut self, key: &[u8]) -> Option<Lsn> {
+        self.pending.newest(key).map(|(lsn, _)| lsn)
     }
 
     /// Calls `look` with the newest appended value of a key.
     pub(super) fn with_newest<R>(
-        &self,
+        &mut self,
         key: &[u8],
         look: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R> {
-        if let (Some(pending), false) =
-            (self.pending_value(key), mutant(Mutant::DecideOnPublishedState))
+        if let (Some((_, value)), false) =
+            (self.pending.newest(key), mutant(Mutant::DecideOnPublishedState))
         {
-            return Ok(look(self.value_of(pending)));
+            return Ok(look(value));
         }
         let shared = self.table.shared();
         let pin = shared.epoch.pin();
@@ -180,11 +143,11 @@ impl Writer {
     }
 
     /// Whether a key is there, pending changes included. A large value is not read.
-    pub(super) fn has_newest(&self, key: &[u8]) -> Result<bool> {
-        if let (Some(pending), false) =
-            (self.pending_value(key), mutant(Mutant::DecideOnPublishedState))
+    pub(super) fn has_newest(&mut self, key: &[u8]) -> Result<bool> {
+        if let (Some((_, value)), false) =
+            (self.pending.newest(key), mutant(Mutant::DecideOnPublishedState))
         {
-            return Ok(self.value_of(pending).is_some());
+            return Ok(value.is_some());
         }
         let shared = self.table.shared();
         crate::table::get::contains(shared, &shared.epoch.pin(), key)
@@ -218,24 +181,29 @@ impl Writer {
         };
         match apply {
             Apply::Now => {
-                for (i, (operation, step)) in operations.iter().zip(&steps).enumerate() {
-                    self.prefetch(&steps, i + AHEAD);
-                    committed.key_was_there = self.apply(*operation, step);
-                }
+                committed.key_was_there = self.apply_all(operations.iter().copied(), &steps);
                 self.prepared = steps;
             }
-            Apply::WhenDurable => self.hold(committed.lsn, operations, payload, steps),
+            Apply::WhenDurable => {
+                self.pending.push(Commit { lsn: committed.lsn, payload, steps });
+            }
         }
         self.table.clean(self.table.pager.values.written() - written);
         Ok(committed)
     }
 
     fn prepare(&mut self, operations: &[Operation<'_>], steps: &mut Vec<Step>) -> Result<()> {
-        let seed = self.table.shared().parameters.hash_seed;
+        let shared = self.table.shared().clone();
+        let seed = shared.parameters.hash_seed;
+        let mut pin = shared.epoch.pin();
         for (i, operation) in operations.iter().enumerate() {
+            renew(&mut pin, i);
+            let hash_of = |operation: &Operation<'_>| hash(operation.key_and_value().0, seed);
+            if let Some(coming) = operations.get(i + 2 * AHEAD) {
+                self.table.prefetch_words(hash_of(coming));
+            }
             if let Some(coming) = operations.get(i + AHEAD) {
-                let (key, _) = coming.key_and_value();
-                self.table.prefetch(hash(key, seed));
+                self.table.prefetch(&pin, hash_of(coming));
             }
             steps.push(match *operation {
                 Operation::Insert { key, value } => {
@@ -254,13 +222,6 @@ impl Writer {
             });
         }
         Ok(())
-    }
-
-    /// Asks for what applying that step will look at.
-    fn prefetch(&self, steps: &[Step], step: usize) {
-        if let Some(Step::Insert { hash, .. } | Step::Remove { hash }) = steps.get(step) {
-            self.table.prefetch(*hash);
-        }
     }
 
     /// Appends the operations, of which `payload` has all but a single one.
@@ -305,42 +266,35 @@ impl Writer {
         }
     }
 
-    fn hold(&mut self, lsn: Lsn, operations: &[Operation<'_>], payload: Vec<u8>, steps: Vec<Step>) {
-        let mut end = 0;
-        for operation in operations {
-            end += operation.len();
-            let (key, value) = operation.key_and_value();
-            let value = match operation {
-                Operation::Insert { .. } => Some(end - value.len()..end),
-                Operation::Remove { .. } => None,
-                Operation::SetMetadata { .. } => continue,
-            };
-            self.pending_keys.insert(key.to_vec(), PendingKey { lsn, value });
-        }
-        self.pending.push_back(Pending { lsn, payload, steps });
-    }
-
     /// Applies the pending commits up to this one, in their order (I2: they are durable now).
     pub(super) fn apply_until(&mut self, lsn: Lsn) {
-        while self.pending.front().is_some_and(|pending| pending.lsn <= lsn) {
-            let Some(pending) = self.pending.pop_front() else { break };
-            let mut rest = pending.payload.as_slice();
-            for (i, step) in pending.steps.iter().enumerate() {
-                self.prefetch(&pending.steps, i + AHEAD);
-                let (operation, after) =
-                    Operation::decode(rest).expect("a payload that was just encoded");
-                self.apply(operation, step);
-                rest = after;
-                let (key, _) = operation.key_and_value();
-                if self
-                    .pending_keys
-                    .get(key)
-                    .is_some_and(|pending_key| pending_key.lsn <= pending.lsn)
-                {
-                    self.pending_keys.remove(key);
-                }
-            }
+        while let Some(commit) = self.pending.pop_until(lsn) {
+            self.apply_all(commit.operations(), &commit.steps);
         }
+    }
+
+    /// Whether the key of the last operation was there.
+    fn apply_all<'o>(
+        &mut self,
+        operations: impl Iterator<Item = Operation<'o>>,
+        steps: &[Step],
+    ) -> bool {
+        let shared = self.table.shared().clone();
+        let mut pin = shared.epoch.pin();
+        let mut key_was_there = false;
+        for (i, (operation, step)) in operations.zip(steps).enumerate() {
+            renew(&mut pin, i);
+            if let Some(Step::Insert { hash, .. } | Step::Remove { hash }) =
+                steps.get(i + 2 * AHEAD)
+            {
+                self.table.prefetch_words(*hash);
+            }
+            if let Some(Step::Insert { hash, .. } | Step::Remove { hash }) = steps.get(i + AHEAD) {
+                self.table.prefetch(&pin, *hash);
+            }
+            key_was_there = self.apply(operation, step);
+        }
+        key_was_there
     }
 
     /// Whether the key of the operation was there.
@@ -403,9 +357,7 @@ impl Writer {
             self.forget(&steps);
             return Err(error);
         }
-        for (operation, step) in operations.into_iter().zip(&steps) {
-            self.apply(operation, step);
-        }
+        self.apply_all(operations.into_iter(), &steps);
         Ok(())
     }
 
@@ -422,6 +374,13 @@ impl Writer {
     pub(super) fn dirty_len(&self) -> u64 {
         let page_size = self.table.shared().parameters.page_size;
         (self.table.pager.dirty_count() * page_size) as u64
+    }
+}
+
+/// Before the operation of this number.
+fn renew(pin: &mut Pin<'_>, operation: usize) {
+    if operation.is_multiple_of(PINNED) {
+        pin.renew();
     }
 }
 

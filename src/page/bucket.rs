@@ -366,6 +366,12 @@ pub(crate) fn admitted<'a>(
     let has_filter =
         |index: &usize| page.cell(*index).is_some_and(|cell| cell.header() & 0xffff != 0);
     let cells = (0..cell_count(page)).filter(has_filter);
+    if *shape == Shape::General {
+        // They lie anywhere in the page: all are asked for before the first is looked at.
+        for cell in cells.clone().filter_map(|index| page.cell(index)) {
+            cell.slots().for_each(|(_, _, offset)| page.prefetch(offset));
+        }
+    }
     let found = visit(page, shape, cells, |place, record| {
         let Some(record) = record.filter(|record| shape.record_len(record) == len) else {
             return ControlFlow::Continue(());

@@ -18,6 +18,8 @@
 //!    could be called with any such lifetime: so they are good for as long as the pin is held,
 //!    wherever it is moved to. Those of a [`Keep`] had that of another pin of the same thread, which
 //!    is still held when theirs is made: to the collector a thread is pinned until its last pin goes.
+//!    So [`Pin::renew`] takes away nothing: it needs the pin for itself, so that nothing borrows it,
+//!    and the collector leaves a thread pinned that has another one.
 //!
 //! `tests/interleavings.rs` has the protocol that rests on this under a model checker, which takes
 //! the collector at its word; `tests/linearizable.rs` runs the real one.
@@ -33,7 +35,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use seize::{Collector, LocalGuard};
+use seize::{Collector, Guard, LocalGuard};
 
 /// Entries of one retirement. The collector needs an entry for each thread that is pinned at that
 /// moment, else it waits for the next retirement; so idle entries go along.
@@ -57,7 +59,14 @@ struct Outstanding {
 
 /// Keeps what a reader may see as it is.
 pub(crate) struct Pin<'a> {
-    _guard: LocalGuard<'a>,
+    guard: LocalGuard<'a>,
+}
+
+impl Pin<'_> {
+    /// As leaving and pinning anew, unless the thread holds other pins.
+    pub(crate) fn renew(&mut self) {
+        self.guard.refresh();
+    }
 }
 
 /// Bytes that were found under a pin, together with it.
@@ -111,7 +120,7 @@ impl Epoch {
     /// Pins the current thread until the pin is dropped. Costs a store and a fence of this core.
     #[inline]
     pub(crate) fn pin(&self) -> Pin<'_> {
-        Pin { _guard: self.collector.enter() }
+        Pin { guard: self.collector.enter() }
     }
 
     /// Pins, searches, and keeps the pin with the bytes that were found, if they need it.

@@ -296,6 +296,13 @@ impl Shared {
         }
     }
 
+    /// As `prefetch`, for the header of an overflow page.
+    pub(crate) fn prefetch_header(&self, pin: &Pin<'_>, pointer: u64) {
+        if let Some((view, _)) = self.known_page(pin, pointer) {
+            view.prefetch(0);
+        }
+    }
+
     /// Closes for all who look from now on; `false` if that was done before.
     pub(crate) fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::SeqCst)

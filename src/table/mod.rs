@@ -28,7 +28,7 @@ use crate::hash::hash;
 use crate::layout::Layout;
 use crate::page::bucket::KeyMatch;
 use crate::page::record::{LargeRecord, Record};
-use crate::pager::{Pager, Pin, Shared, Side};
+use crate::pager::{Pager, Pin, Shared, Side, Which};
 use crate::{Error, Result};
 
 pub(crate) use write::Prepared;
@@ -69,12 +69,21 @@ impl Table {
         &self.pager.shared
     }
 
-    /// Lets the page of a hash come to the processor's cache.
-    pub(crate) fn prefetch(&self, hash: u64) {
+    /// Lets the words that lead to the pages of a hash come to the processor's cache.
+    pub(crate) fn prefetch_words(&self, hash: u64) {
         let (side, _) = self.pager.state().side_of(hash);
-        let word = side.load(crate::pager::Which::Buckets, side.layout.bucket_of(hash));
+        let bucket = side.layout.bucket_of(hash);
+        side.prefetch(Which::Buckets, bucket);
+        side.prefetch(Which::Runs, Layout::run_of(bucket));
+    }
+
+    /// Lets the pages of a hash come to it, where a change looks first.
+    pub(crate) fn prefetch(&self, pin: &Pin<'_>, hash: u64) {
+        let (side, _) = self.pager.state().side_of(hash);
+        let bucket = side.layout.bucket_of(hash);
         let shared = self.shared();
-        shared.prefetch(&shared.epoch.pin(), word, hash);
+        shared.prefetch(pin, side.load(Which::Buckets, bucket), hash);
+        shared.prefetch_header(pin, side.load(Which::Runs, Layout::run_of(bucket)));
     }
 
     fn home(&self, hash: u64) -> Home {

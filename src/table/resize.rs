@@ -37,6 +37,8 @@ const TARGET_FILL: u64 = 91;
 const LOW_FILL: u64 = 47;
 /// What a shrinking sweep aims at.
 const SHRUNK_FILL: u64 = 72;
+/// Pages that are on their way to the cache while a sweep looks at one.
+const AHEAD: usize = 2;
 
 impl Table {
     /// Bytes that all records take, slots included.
@@ -206,13 +208,15 @@ impl Table {
         let first =
             next.layout.bucket_of(current.layout.first_hash(run * RUN_BUCKETS).unwrap_or(0));
         let mut groups: Vec<Group<'_>> = Vec::new();
+        // Lines are looked at in the order of slots, which the processor cannot foresee.
+        let ask_for = |page: &Page<'_>| {
+            let view = page.view();
+            (0..view.len()).step_by(LINE_SIZE).for_each(|offset| view.prefetch(offset));
+        };
+        pages.iter().take(AHEAD).for_each(ask_for);
         for (i, page) in pages.iter().enumerate() {
             let view = page.view();
-            // Lines are looked at in the order of slots, which the processor cannot foresee.
-            if let Some(coming) = pages.get(i + 2) {
-                let view = coming.view();
-                (0..view.len()).step_by(LINE_SIZE).for_each(|offset| view.prefetch(offset));
-            }
+            pages.get(i + AHEAD).into_iter().for_each(ask_for);
             let looked = bucket::visit(view, &shared.shape, 0..cell_count(view), |_, record| {
                 let Some(record) = record else {
                     return Break(Fault::new(Promise::RecordBounds, view.len() as u64, 0));
