@@ -115,6 +115,32 @@ fn records_that_move_through_overflow_leave_no_frame_behind() {
     assert!(after < before / 2, "{after} of {before} pages are left");
 }
 
+/// A record that is replaced or removed in its bucket's full page once made the overflow beside it the
+/// writer's own, for nothing: a third more pages to copy, to write and to free.
+#[test]
+#[cfg_attr(miri, ignore = "too much work")]
+fn a_change_within_a_full_page_leaves_overflow_alone() {
+    let mut built = Built::new(4096, 1, 64 << 20);
+    let all = (0..).map(key).filter(|key| crate::hash::hash(key, SEED) >> 56 == 0);
+    let keys: Vec<Vec<u8>> = all.take(60).collect();
+    let insert = |built: &mut Built, key: &[u8]| built.insert(key, &[7; 100]);
+    keys.iter().for_each(|key| assert!(insert(&mut built, key)));
+    assert!(built.table.pager.counts.overflow_page_count > 0);
+    let (mut in_page, mut in_overflow) = (0, 0);
+    for key in &keys {
+        built.checkpoint(false);
+        assert!(!insert(&mut built, key));
+        let replaced = frames(&built).1;
+        built.checkpoint(false);
+        assert!(built.remove(key));
+        assert_eq!(frames(&built).1, replaced, "the same pages");
+        assert!(insert(&mut built, key));
+        in_page += u32::from(replaced == 1);
+        in_overflow += u32::from(replaced > 1);
+    }
+    assert!(in_page >= 20 && in_overflow >= 20, "{in_page} and {in_overflow}");
+}
+
 /// A bucket was emptied, and the checkpoint that would have said so was given up: the next one must
 /// say it, else the file keeps a pointer to a page that is free.
 #[test]

@@ -96,8 +96,12 @@ impl Table {
             let cells = self.pager.bucket_cells(&home.side, home.bucket);
             let shape = &self.shared().shape;
             match self.find_in(view, cells, hash, key)? {
-                // A record of the same size always has room, in a copy of the page at least.
-                Some(Found::Record(..)) => !shape.is_fixed() && !has_room(view, shape, len),
+                // In place of the old one, in a copy of the page at least: of the same size always.
+                Some(Found::Record(_, old)) => {
+                    let live = crate::page::live_len(view) + len - shape.record_len(&old);
+                    let count = crate::page::record_count(view);
+                    !crate::page::edit::fits(view.len(), shape, count, live)
+                }
                 Some(Found::PerhapsInOverflow) => true,
                 _ => !has_room(view, shape, len),
             }
