@@ -6,7 +6,7 @@ use std::ops::Deref;
 use crate::Result;
 use crate::pager::{Held, PinnedBytes, Shared, ValueBytes};
 use crate::table::get::{Hit, contains, get};
-use crate::table::many::get_many;
+use crate::table::many::{Use, get_many};
 
 /// A value, where it stands: in the map of the file or in a page in memory. It is copied only
 /// where the index reads without a map ([`Access::Pread`](crate::Access::Pread)).
@@ -118,17 +118,16 @@ fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
     }
 }
 
-/// Looks many keys up under one pin. `value_len` is how much of each value is going to be read, as
-/// far as that is known.
+/// Looks many keys up under one pin.
 pub(super) fn find_many(
     shared: &Shared,
     keys: &[impl AsRef<[u8]>],
-    value_len: usize,
+    values: Use,
     mut found: impl FnMut(usize, Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
     let pin = shared.epoch.pin();
     shared.check_open()?;
-    get_many(shared, &pin, keys, value_len, |i, hit| found(i, hit.as_deref()))
+    get_many(shared, &pin, keys, values, |i, hit| found(i, hit.as_deref()))
 }
 
 /// Looks many keys up and keeps the values pinned.
@@ -139,7 +138,7 @@ pub(super) fn keep_many<'a>(
     let mut values = Vec::with_capacity(keys.len());
     shared.epoch.hold_all(|pin, keep| {
         shared.check_open()?;
-        get_many(shared, pin, keys, 0, |_, hit| {
+        get_many(shared, pin, keys, Use::Keep, |_, hit| {
             values.push(hit.map(|hit| Value {
                 bytes: match held(hit) {
                     Held::Pinned(bytes) => Bytes::Pinned(keep.keep(bytes)),

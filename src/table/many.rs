@@ -21,8 +21,11 @@ use crate::pager::{Page, Pin, Shared, State, Which};
 pub(crate) const LANES: usize = 32;
 /// How many lookups ahead the rest of a value is asked for.
 const VALUES_AHEAD: usize = 4;
-/// Lines of a record that are asked for before its length is known.
-const FIRST_LINES: usize = 2;
+/// Lines of a record that are asked for before its length is known, at least and at most.
+const LINES_MIN: usize = 2;
+const LINES_MAX: usize = 4;
+/// The length of the first value, as far as anybody knows.
+const USUAL_LEN: usize = 100;
 
 /// How many times longer than a wave's pages its values may take before it is called waiting.
 const COPIES_TAKE: u32 = 8;
@@ -30,6 +33,17 @@ const COPIES_TAKE: u32 = 8;
 const RECORD_HEADER: usize = 5;
 /// Keys whose pages are asked for together if lookups wait for the device.
 const BATCH: usize = 32 * LANES;
+
+/// What the caller does with values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Keeps them, to look at them later.
+    Keep,
+    /// Reads each when it gets it.
+    Read,
+    /// Copies so many bytes of each when it gets it.
+    Copy(usize),
+}
 
 /// One key of a wave.
 #[derive(Clone, Copy, Default)]
@@ -41,16 +55,21 @@ struct Lane<'p> {
     slot: Option<(SlotPlace, usize)>,
 }
 
-/// Calls `found` with each key's place in `keys` and its value, in the keys' order. `value_len` is
-/// how much of each value the caller is going to read, as far as it knows.
+/// Calls `found` with each key's place in `keys` and its value, in the keys' order.
 pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,
     keys: &[K],
-    value_len: usize,
+    values: Use,
     mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
 ) -> Result<()> {
     let mut lanes = [Lane::default(); LANES];
+    // Of each value, what is read at once. Values are most likely as long as the one before.
+    let mut value_len = match values {
+        Use::Keep => 0,
+        Use::Read => USUAL_LEN,
+        Use::Copy(len) => len,
+    };
     for (batch, keys) in keys.chunks(BATCH).enumerate() {
         let is_cold = shared.is_cold();
         if is_cold {
@@ -63,12 +82,19 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
             for (lane, key) in lanes.iter_mut().zip(keys) {
                 lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
             }
-            waited = waited.max(fetch(shared, pin, lanes));
+            let lines =
+                lines_of(shared, keys.first().map_or(0, |key| key.as_ref().len()), value_len);
+            waited = waited.max(fetch(shared, pin, lanes, lines));
             if shared.has_large() && (is_cold || shared.is_cold()) {
                 ask_for_values(shared, pin, lanes);
             }
-            let started = (value_len > 0).then(Instant::now);
-            look(shared, pin, keys, lanes, value_len, |i, hit| found(first + i, hit))?;
+            let started = matches!(values, Use::Copy(_)).then(Instant::now);
+            look(shared, pin, keys, lanes, (lines, value_len), |i, hit| {
+                if let (Use::Read, Some(hit)) = (values, &hit) {
+                    value_len = hit.len();
+                }
+                found(first + i, hit)
+            })?;
             // Values may be elsewhere than their records. A caller that said how much it reads copies
             // it meanwhile: only what takes many times as long is a wait for the device.
             let copied = started.map_or(Duration::ZERO, |started| started.elapsed());
@@ -80,6 +106,14 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
     Ok(())
 }
 
+/// Lines of a record that are worth asking for together with its first.
+fn lines_of(shared: &Shared, key_len: usize, value_len: usize) -> usize {
+    let is_large = value_len > shared.parameters.inline_max;
+    let len = RECORD_HEADER + key_len + if is_large { 0 } else { value_len };
+    // It begins anywhere in its first line.
+    (len.div_ceil(LINE_SIZE) + 1).clamp(LINES_MIN, LINES_MAX)
+}
+
 /// The last wave: looks the keys up, and asks for values some keys ahead.
 #[inline]
 fn look<'p, K: AsRef<[u8]>>(
@@ -87,18 +121,18 @@ fn look<'p, K: AsRef<[u8]>>(
     pin: &'p Pin<'_>,
     keys: &[K],
     lanes: &[Lane<'p>],
-    value_len: usize,
+    (lines, value_len): (usize, usize),
     mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
 ) -> Result<()> {
-    let reads_on = value_len + RECORD_HEADER > FIRST_LINES * LINE_SIZE || shared.has_large();
+    let reads_on = value_len + RECORD_HEADER > lines * LINE_SIZE || shared.has_large();
     if reads_on {
         for lane in lanes.iter().take(VALUES_AHEAD) {
-            fetch_value(shared, pin, lane, value_len);
+            fetch_value(shared, pin, lane, (lines, value_len));
         }
     }
     for (i, (key, lane)) in keys.iter().zip(lanes).enumerate() {
         if let (true, Some(ahead)) = (reads_on, lanes.get(i + VALUES_AHEAD)) {
-            fetch_value(shared, pin, ahead, value_len);
+            fetch_value(shared, pin, ahead, (lines, value_len));
         }
         let hit = match believed(shared, pin, lane, key.as_ref())? {
             Some(hit) => Some(hit),
@@ -133,9 +167,15 @@ fn ask_for_values(shared: &Shared, pin: &Pin<'_>, lanes: &[Lane<'_>]) {
     shared.ask_for_large(pin, &mut large.collect::<Vec<_>>());
 }
 
-/// Three waves: each asks for what the next one reads. Returns how long the pages took.
+/// Three waves: each asks for what the next one reads, the last for so many lines of a record.
+/// Returns how long the pages took.
 #[inline]
-fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) -> Duration {
+fn fetch<'p>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    lanes: &mut [Lane<'p>],
+    lines: usize,
+) -> Duration {
     let state = shared.state.load(pin);
     for lane in &*lanes {
         let (side, _) = state.side_of(lane.hash);
@@ -158,7 +198,7 @@ fn fetch<'p>(shared: &'p Shared, pin: &'p Pin<'_>, lanes: &mut [Lane<'p>]) -> Du
         let Some((view, cells)) = lane.page else { continue };
         lane.slot = candidate(view, &shared.shape, cells, lane.hash);
         let Some((_, offset)) = lane.slot else { continue };
-        for line in 0..FIRST_LINES {
+        for line in 0..lines {
             view.prefetch(offset + line * LINE_SIZE);
         }
     }
@@ -187,18 +227,24 @@ fn first_touch<'p>(
     }
 }
 
-/// Asks for the value of a record that is in memory, as far as it is read.
-fn fetch_value(shared: &Shared, pin: &Pin<'_>, lane: &Lane<'_>, value_len: usize) {
+/// Asks for the value of a record that is in memory, as far as it is read. The first lines were
+/// asked for before.
+fn fetch_value(
+    shared: &Shared,
+    pin: &Pin<'_>,
+    lane: &Lane<'_>,
+    (lines, value_len): (usize, usize),
+) {
     let (Some((view, _)), Some((place, offset))) = (lane.page, lane.slot) else { return };
     match record_at(view, &shared.shape, place) {
         Some(Record::Inline { key, value }) => {
             let len = key.len() + value.len().min(value_len);
-            for line in FIRST_LINES..=len / LINE_SIZE {
+            for line in lines..=len / LINE_SIZE {
                 view.prefetch(offset + line * LINE_SIZE);
             }
         }
         Some(Record::Large(large, _)) => {
-            shared.prefetch_large(pin, &large, value_len.max(FIRST_LINES * LINE_SIZE));
+            shared.prefetch_large(pin, &large, value_len.max(LINES_MIN * LINE_SIZE));
         }
         None => {}
     }
