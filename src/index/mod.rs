@@ -40,7 +40,7 @@ use crate::log::Lsn;
 use crate::page::meta::Meta;
 use crate::pager::Shared;
 use crate::table::check::{CheckReport, Finding, check};
-use crate::table::many::Use;
+use crate::table::many::ValueUse;
 use background::Requests;
 use checkpoint::Job;
 use commit::Group;
@@ -284,7 +284,7 @@ impl Index {
     ) -> Result<()> {
         self.check_keys(keys)?;
         let (mut hits, mut misses) = (0, 0);
-        let result = value::find_many(self.shared(), keys, Use::Read, |i, value| {
+        let result = value::find_many(self.shared(), keys, ValueUse::Read, |i, value| {
             match value {
                 Some(_) => hits += 1,
                 None => misses += 1,

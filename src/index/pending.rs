@@ -1,6 +1,7 @@
 //! Commits that are in the log and not yet in the table, and the newest value of each of their keys.
 //!
-//! Most commits are applied before anybody asks for one of their keys: those are listed only then.
+//! Batches are most often applied before a writer asks what a key's newest value is: keys are listed
+//! only then.
 //! Knows nothing of pages, nor how a commit becomes durable.
 
 use std::collections::{HashMap, VecDeque};
@@ -26,7 +27,7 @@ pub(super) struct Commit {
     pub(super) lsn: Lsn,
     /// All operations, encoded.
     pub(super) payload: Vec<u8>,
-    /// As many.
+    /// One for each operation.
     pub(super) steps: Vec<Step>,
 }
 
@@ -39,11 +40,21 @@ pub(super) enum Step {
 }
 
 /// What the last pending change of a key made of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Newest {
     lsn: Lsn,
     /// Where its value stands in that commit's payload; `None` if the key is removed.
     value: Option<Range<usize>>,
+}
+
+impl Step {
+    /// The hash of its key; of none, any.
+    pub(super) fn hash(&self) -> u64 {
+        match *self {
+            Step::Insert { hash, .. } | Step::Remove { hash } => hash,
+            Step::SetMetadata => 0,
+        }
+    }
 }
 
 impl Pending {

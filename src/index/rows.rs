@@ -2,7 +2,7 @@
 
 use super::{Index, value};
 use crate::error::{Error, Result};
-use crate::table::many::Use;
+use crate::table::many::ValueUse;
 
 impl Index {
     /// Copies the values of many keys into the rows of a matrix, one row of `row_len` bytes for
@@ -54,7 +54,7 @@ impl Index {
         let mut hits = 0;
         // Rows of no bytes are not chunks of anything.
         let mut rows = rows.chunks_exact_mut(row_len.max(1));
-        let result = value::find_many(self.shared(), keys, Use::Copy(row_len), |i, value| {
+        let result = value::find_many(self.shared(), keys, ValueUse::Copy(row_len), |i, value| {
             let row = rows.next().unwrap_or_default();
             match value {
                 Some(value) if value.len() == row.len() => row.copy_from_slice(value),

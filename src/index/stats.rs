@@ -37,10 +37,11 @@ pub struct Stats {
     pub log_len: u64,
     /// Bytes of changed pages in memory.
     pub dirty_len: u64,
-    /// Bytes that readers hold back from being used again, outside the memory budget.
+    /// Bytes that readers, or a commit that is being made, hold back from being used again, outside
+    /// the memory budget.
     pub held_len: u64,
-    /// How long the oldest of them has been held, in microseconds: a value or a lookup that began
-    /// at least so long ago is still held.
+    /// How long the oldest of them has been held, in microseconds: a value, a lookup or a commit that
+    /// began at least so long ago is still held.
     pub held_micros: u64,
     /// Generation of the last checkpoint.
     pub generation: u64,

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use crate::Result;
 use crate::pager::{Held, PinnedBytes, Shared, ValueBytes};
 use crate::table::get::{Hit, contains, get};
-use crate::table::many::{Use, get_many};
+use crate::table::many::{ValueUse, get_many};
 
 /// A value, where it stands: in the map of the file or in a page in memory. It is copied only
 /// where the index reads without a map ([`Access::Pread`](crate::Access::Pread)).
@@ -122,7 +122,7 @@ fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
 pub(super) fn find_many(
     shared: &Shared,
     keys: &[impl AsRef<[u8]>],
-    values: Use,
+    values: ValueUse,
     mut found: impl FnMut(usize, Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
     let pin = shared.epoch.pin();
@@ -138,7 +138,7 @@ pub(super) fn keep_many<'a>(
     let mut values = Vec::with_capacity(keys.len());
     shared.epoch.hold_all(|pin, keep| {
         shared.check_open()?;
-        get_many(shared, pin, keys, Use::Keep, |_, hit| {
+        get_many(shared, pin, keys, ValueUse::Keep, |_, hit| {
             values.push(hit.map(|hit| Value {
                 bytes: match held(hit) {
                     Held::Pinned(bytes) => Bytes::Pinned(keep.keep(bytes)),

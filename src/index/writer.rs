@@ -17,9 +17,11 @@ use crate::table::operation::Operation;
 
 /// Operations whose pages are on their way to the cache while one is prepared or applied.
 const AHEAD: usize = 8;
+/// As the words that lead to those.
+const WORDS_AHEAD: usize = 16;
 /// Operations that share a pin: to leave one is to wait for all that was read under it. What they
-/// retire waits as long, so it is not all of a large commit.
-const PINNED: usize = 64;
+/// retire waits as long, and that may be a run of pages for each.
+const PINNED: usize = 16;
 /// Bytes of log that are gathered before they go to the file when nobody waits for them.
 const LOG_BUFFER: usize = 256 << 10;
 
@@ -199,12 +201,7 @@ impl Writer {
         for (i, operation) in operations.iter().enumerate() {
             renew(&mut pin, i);
             let hash_of = |operation: &Operation<'_>| hash(operation.key_and_value().0, seed);
-            if let Some(coming) = operations.get(i + 2 * AHEAD) {
-                self.table.prefetch_words(hash_of(coming));
-            }
-            if let Some(coming) = operations.get(i + AHEAD) {
-                self.table.prefetch(&pin, hash_of(coming));
-            }
+            self.prefetch(&pin, i, |i| operations.get(i).map(hash_of));
             steps.push(match *operation {
                 Operation::Insert { key, value } => {
                     let hash = hash(key, seed);
@@ -276,25 +273,32 @@ impl Writer {
     /// Whether the key of the last operation was there.
     fn apply_all<'o>(
         &mut self,
-        operations: impl Iterator<Item = Operation<'o>>,
+        mut operations: impl Iterator<Item = Operation<'o>>,
         steps: &[Step],
     ) -> bool {
         let shared = self.table.shared().clone();
         let mut pin = shared.epoch.pin();
         let mut key_was_there = false;
-        for (i, (operation, step)) in operations.zip(steps).enumerate() {
+        for (i, step) in steps.iter().enumerate() {
             renew(&mut pin, i);
-            if let Some(Step::Insert { hash, .. } | Step::Remove { hash }) =
-                steps.get(i + 2 * AHEAD)
-            {
-                self.table.prefetch_words(*hash);
-            }
-            if let Some(Step::Insert { hash, .. } | Step::Remove { hash }) = steps.get(i + AHEAD) {
-                self.table.prefetch(&pin, *hash);
-            }
+            self.prefetch(&pin, i, |i| steps.get(i).map(Step::hash));
+            let operation = operations.next().expect("a step is prepared for each operation");
             key_was_there = self.apply(operation, step);
         }
         key_was_there
+    }
+
+    /// Asks for what operations after this one will look at; before the first, for those that come
+    /// right after it as well.
+    fn prefetch(&self, pin: &Pin<'_>, operation: usize, hash_of: impl Fn(usize) -> Option<u64>) {
+        let ahead = |distance| match operation {
+            0 => 1..=distance,
+            _ => operation + distance..=operation + distance,
+        };
+        let words = ahead(WORDS_AHEAD).map_while(&hash_of);
+        words.for_each(|hash| self.table.prefetch_words(hash));
+        let cells = ahead(AHEAD).map_while(&hash_of);
+        cells.for_each(|hash| self.table.prefetch(pin, hash));
     }
 
     /// Whether the key of the operation was there.
@@ -379,7 +383,7 @@ impl Writer {
 
 /// Before the operation of this number.
 fn renew(pin: &mut Pin<'_>, operation: usize) {
-    if operation.is_multiple_of(PINNED) {
+    if operation > 0 && operation.is_multiple_of(PINNED) {
         pin.renew();
     }
 }

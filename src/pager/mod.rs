@@ -296,8 +296,8 @@ impl Shared {
         }
     }
 
-    /// As `prefetch`, for the header of an overflow page.
-    pub(crate) fn prefetch_header(&self, pin: &Pin<'_>, pointer: u64) {
+    /// As `prefetch`, for the header of a chain's first page.
+    pub(crate) fn prefetch_chain_head(&self, pin: &Pin<'_>, pointer: u64) {
         if let Some((view, _)) = self.known_page(pin, pointer) {
             view.prefetch(0);
         }

@@ -21,9 +21,10 @@ use crate::pager::{Page, Pin, Shared, State, Which};
 pub(crate) const LANES: usize = 32;
 /// How many lookups ahead the rest of a value is asked for.
 const VALUES_AHEAD: usize = 4;
-/// Lines of a record that are asked for before its length is known, at least and at most.
-const LINES_MIN: usize = 2;
+/// Lines of a record that are asked for before its length is known, at most.
 const LINES_MAX: usize = 4;
+/// Lines of a large value that are asked for whoever reads it.
+const LARGE_LINES: usize = 2;
 /// The length of the first value, as far as anybody knows.
 const USUAL_LEN: usize = 100;
 
@@ -35,8 +36,8 @@ const RECORD_HEADER: usize = 5;
 const BATCH: usize = 32 * LANES;
 
 /// What the caller does with values.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+#[derive(Clone, Copy)]
+pub(crate) enum ValueUse {
     /// Keeps them, to look at them later.
     Keep,
     /// Reads each when it gets it.
@@ -60,15 +61,15 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,
     keys: &[K],
-    values: Use,
+    values: ValueUse,
     mut found: impl FnMut(usize, Option<Hit<'p>>) -> Result<()>,
 ) -> Result<()> {
     let mut lanes = [Lane::default(); LANES];
     // Of each value, what is read at once. Values are most likely as long as the one before.
     let mut value_len = match values {
-        Use::Keep => 0,
-        Use::Read => USUAL_LEN,
-        Use::Copy(len) => len,
+        ValueUse::Keep => 0,
+        ValueUse::Read => shared.parameters.value_size.unwrap_or(USUAL_LEN),
+        ValueUse::Copy(len) => len,
     };
     for (batch, keys) in keys.chunks(BATCH).enumerate() {
         let is_cold = shared.is_cold();
@@ -88,9 +89,9 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
             if shared.has_large() && (is_cold || shared.is_cold()) {
                 ask_for_values(shared, pin, lanes);
             }
-            let started = matches!(values, Use::Copy(_)).then(Instant::now);
+            let started = matches!(values, ValueUse::Copy(_)).then(Instant::now);
             look(shared, pin, keys, lanes, (lines, value_len), |i, hit| {
-                if let (Use::Read, Some(hit)) = (values, &hit) {
+                if let (ValueUse::Read, Some(hit)) = (values, &hit) {
                     value_len = hit.len();
                 }
                 found(first + i, hit)
@@ -108,10 +109,11 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
 
 /// Lines of a record that are worth asking for together with its first.
 fn lines_of(shared: &Shared, key_len: usize, value_len: usize) -> usize {
-    let is_large = value_len > shared.parameters.inline_max;
-    let len = RECORD_HEADER + key_len + if is_large { 0 } else { value_len };
+    let len = RECORD_HEADER + key_len + value_len;
+    let is_large = len > shared.parameters.inline_max;
+    let len = if is_large { len - value_len } else { len };
     // It begins anywhere in its first line.
-    (len.div_ceil(LINE_SIZE) + 1).clamp(LINES_MIN, LINES_MAX)
+    (len.div_ceil(LINE_SIZE) + 1).min(LINES_MAX)
 }
 
 /// The last wave: looks the keys up, and asks for values some keys ahead.
@@ -244,7 +246,7 @@ fn fetch_value(
             }
         }
         Some(Record::Large(large, _)) => {
-            shared.prefetch_large(pin, &large, value_len.max(LINES_MIN * LINE_SIZE));
+            shared.prefetch_large(pin, &large, value_len.max(LARGE_LINES * LINE_SIZE));
         }
         None => {}
     }

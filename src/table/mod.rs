@@ -69,7 +69,7 @@ impl Table {
         &self.pager.shared
     }
 
-    /// Lets the words that lead to the pages of a hash come to the processor's cache.
+    /// Asks the processor for the words that lead to the pages of a hash.
     pub(crate) fn prefetch_words(&self, hash: u64) {
         let (side, _) = self.pager.state().side_of(hash);
         let bucket = side.layout.bucket_of(hash);
@@ -77,13 +77,13 @@ impl Table {
         side.prefetch(Which::Runs, Layout::run_of(bucket));
     }
 
-    /// Lets the pages of a hash come to it, where a change looks first.
+    /// Asks it for the pages of a hash, where a change looks first.
     pub(crate) fn prefetch(&self, pin: &Pin<'_>, hash: u64) {
         let (side, _) = self.pager.state().side_of(hash);
         let bucket = side.layout.bucket_of(hash);
         let shared = self.shared();
         shared.prefetch(pin, side.load(Which::Buckets, bucket), hash);
-        shared.prefetch_header(pin, side.load(Which::Runs, Layout::run_of(bucket)));
+        shared.prefetch_chain_head(pin, side.load(Which::Runs, Layout::run_of(bucket)));
     }
 
     fn home(&self, hash: u64) -> Home {

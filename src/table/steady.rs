@@ -115,8 +115,8 @@ fn records_that_move_through_overflow_leave_no_frame_behind() {
     assert!(after < before / 2, "{after} of {before} pages are left");
 }
 
-/// A record that is replaced or removed in its bucket's full page once made the overflow beside it the
-/// writer's own, for nothing: a third more pages to copy, to write and to free.
+/// A record that was replaced in its bucket's full page once made the overflow beside it the writer's
+/// own, for nothing: a third more pages to copy, to write and to free.
 #[test]
 #[cfg_attr(miri, ignore = "too much work")]
 fn a_change_within_a_full_page_leaves_overflow_alone() {

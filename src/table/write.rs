@@ -96,11 +96,10 @@ impl Table {
             let cells = self.pager.bucket_cells(&home.side, home.bucket);
             let shape = &self.shared().shape;
             match self.find_in(view, cells, hash, key)? {
-                // In place of the old one, in a copy of the page at least: of the same size always.
+                // One that is no longer has the place of the old one, in a copy of the page at least,
+                // whatever else is applied before.
                 Some(Found::Record(_, old)) => {
-                    let live = crate::page::live_len(view) + len - shape.record_len(&old);
-                    let count = crate::page::record_count(view);
-                    !crate::page::edit::fits(view.len(), shape, count, live)
+                    len > shape.record_len(&old) && !has_room(view, shape, len)
                 }
                 Some(Found::PerhapsInOverflow) => true,
                 _ => !has_room(view, shape, len),
