@@ -148,7 +148,7 @@ fn golden_file_is_what_the_code_writes_and_reads() {
         assert_eq!((counts.overflow_page_count, counts.value_page_count), (1, 2));
         assert_eq!(table.pager.metadata, b"made for FORMAT.md");
         check_contents(&table, true);
-        table.settle().unwrap();
+        table.settle(usize::MAX).unwrap();
         assert!(!table.is_sweeping());
         check_contents(&table, false);
     }
@@ -387,7 +387,7 @@ fn use_all(bytes: &[u8], verify: Verify, access: Access) -> Result<BTreeMap<Vec<
             Err(error) => failed = Some(error),
         }
     }
-    table.settle()?;
+    table.settle(usize::MAX)?;
     failed.map_or(Ok(found), Err)
 }
 

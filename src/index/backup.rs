@@ -134,6 +134,7 @@ impl Index {
         }
         // The pin first: the pages of a checkpoint that is seen after it are not reused.
         let _pin = self.shared().epoch.pin();
+        self.check_open()?;
         let (meta, used) = inner.last_checkpoint()?;
         if self.shared().read_only && !meta.clean {
             return Err(Error::ReadOnly { path: self.path().to_owned() });

@@ -59,7 +59,7 @@ impl Inner {
     fn begin_job(&self, job: &mut Option<Job>, clean: bool) -> Result<bool> {
         let lead = self.lead();
         let mut writer = self.writer();
-        self.check_may_write()?;
+        self.check_may_write(&writer)?;
         self.freeze(&lead, &mut writer, clean, job)
     }
 
@@ -98,7 +98,9 @@ impl Inner {
     fn step_job(&self, slot: &mut Option<Job>) -> Result<bool> {
         let Some(job) = slot else { return Ok(false) };
         if !job.written {
-            match job.checkpoint.step() {
+            // After a failed sync of the log pages are not written any more either (C6).
+            let step = self.shared.check_not_refused().and_then(|()| job.checkpoint.step());
+            match step {
                 Ok(Progress::More) => return Ok(true),
                 Ok(Progress::Done) => {
                     job.written = true;
@@ -152,7 +154,9 @@ impl Inner {
     /// Checkpoints until the file is hardly longer than its live pages.
     pub(super) fn checkpoint_and_compact(&self, clean: bool) -> Result<()> {
         self.shared.check_process()?;
-        self.settle()?;
+        while self.settle()? {
+            self.run_checkpoint()?;
+        }
         self.run_checkpoint()?;
         for _ in 0..CLEANING_STEPS {
             if !self.clean_up()? {
@@ -175,29 +179,41 @@ impl Inner {
             }
         }
         let _job = self.job();
-        let _writer = self.writer();
+        let writer = self.writer();
+        self.check_may_write(&writer)?;
         let page_count = self.last_meta.lock().unwrap_or_else(PoisonError::into_inner).page_count;
         self.shared.shorten(page_count)
     }
 
-    /// Under the writer's lock: after a panic there, or once the file is closed, nothing more is
-    /// written.
-    fn check_may_write(&self) -> Result<()> {
+    /// Under the writer's lock: after a panic there, or once the file is closed by another thread,
+    /// nothing more is written.
+    fn check_may_write(&self, writer: &Writer) -> Result<()> {
         self.shared.check_not_refused()?;
-        if self.is_released.load(Ordering::SeqCst) { Err(Error::Closed) } else { Ok(()) }
+        let is_closer = || self.closer.load(Ordering::SeqCst) == super::write::thread_number();
+        if writer.closed && !is_closer() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn settle(&self) -> Result<()> {
+    /// Shrinks the table as far as the memory budget allows for; `true` if that was not all.
+    fn settle(&self) -> Result<bool> {
         let lead = self.lead();
         let mut writer = self.writer();
-        self.check_may_write()?;
+        self.check_may_write(&writer)?;
         self.sync_locked(&lead, &mut writer)?;
         drop(lead);
-        if writer.table.wants_settling() {
-            writer.ensure_log()?;
-            unless_damaged(writer.table.settle())?;
+        if !writer.table.wants_settling() {
+            return Ok(false);
         }
-        Ok(())
+        writer.ensure_log()?;
+        let enough = self.memory_pages();
+        let mut is_more = false;
+        unless_damaged(writer.table.settle(enough).map(|more| is_more = more))?;
+        Ok(is_more)
+    }
+
+    /// Changed pages that the memory budget allows for.
+    fn memory_pages(&self) -> usize {
+        let pages = self.memory_budget / self.shared.parameters.page_size as u64;
+        usize::try_from(pages.max(1)).unwrap_or(usize::MAX)
     }
 
     /// Moves values out of pages that are mostly dead, as many as the memory budget allows for;
@@ -205,15 +221,14 @@ impl Inner {
     fn clean_up(&self) -> Result<bool> {
         let lead = self.lead();
         let mut writer = self.writer();
-        self.check_may_write()?;
+        self.check_may_write(&writer)?;
         if !writer.table.wants_cleaning_up() {
             return Ok(false);
         }
         self.sync_locked(&lead, &mut writer)?;
         drop(lead);
         writer.ensure_log()?;
-        let budget = self.memory_budget / self.shared.parameters.page_size as u64;
-        match writer.table.clean_up(usize::try_from(budget.max(1)).unwrap_or(usize::MAX)) {
+        match writer.table.clean_up(self.memory_pages()) {
             // The copies need room for a while: without it the file stays as it is.
             Err(Error::StorageFull { .. }) => Ok(false),
             cleaned => cleaned.map(|()| true),
@@ -224,7 +239,7 @@ impl Inner {
     /// `false` if there is nothing to gain.
     fn move_tail_down(&self, page_count: &mut u64) -> Result<bool> {
         let mut writer = self.writer();
-        self.check_may_write()?;
+        self.check_may_write(&writer)?;
         let Some(persisted) = &writer.persisted else { return Ok(false) };
         let live = persisted.live_page_count();
         let goal = live + live * SLACK_PERCENT / 100;
@@ -239,11 +254,10 @@ impl Inner {
             return Ok(false);
         }
         writer.ensure_log()?;
-        let budget = self.memory_budget / self.shared.parameters.page_size as u64;
         let writer = &mut *writer;
         let Some(persisted) = &mut writer.persisted else { return Ok(false) };
         persisted.move_nodes_from(goal);
-        let limit = usize::try_from(budget.min(free)).unwrap_or(usize::MAX);
+        let limit = self.memory_pages().min(usize::try_from(free).unwrap_or(usize::MAX));
         let moved = writer.table.move_pages_from(goal, limit)?;
         // Nodes alone can be written anew again and again: only while that makes the file shorter.
         Ok(moved > 0 || has_shrunk)

@@ -5,6 +5,8 @@ mod background;
 mod backup;
 mod batch;
 mod checkpoint;
+#[cfg(test)]
+mod close_tests;
 mod commit;
 mod diff;
 mod hot;
@@ -115,8 +117,9 @@ struct Inner {
     requests: Arc<SharedRequests>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     threads_started: AtomicBool,
-    /// The file is closed, and may be another's by now.
-    is_released: AtomicBool,
+    /// The thread that closes the file. Once it is closed for writers, nobody else writes to it; when
+    /// that thread is done the file may be another's.
+    closer: AtomicU64,
     /// A thread could not be started: its work is done in the calls that need it.
     lacks_threads: AtomicBool,
     /// Of the newest state that readers see.
@@ -175,10 +178,8 @@ impl Inner {
         }
         self.stop_threads();
         let closed = if self.shared.read_only { Ok(()) } else { self.close_file() };
-        {
-            let _writer = self.writer();
-            self.is_released.store(true, Ordering::SeqCst);
-        }
+        // A checkpoint that another call runs has ended, too, before the lock is given back.
+        drop(self.job());
         // A value that is still held looks at the file: the lock stays until it is dropped.
         let file = self.shared.file.clone();
         self.shared.epoch.retire_last(move || file.unlock());
@@ -186,11 +187,18 @@ impl Inner {
     }
 
     fn close_file(&self) -> Result<()> {
-        // Before the last checkpoint: a writer that comes after it would find its log removed.
-        self.writer().closed = true;
-        self.shared.check_not_refused()?;
-        self.checkpoint_and_compact(true)?;
+        // Before the last checkpoint: a writer, or a checkpoint, that comes after it would find its
+        // log removed.
+        {
+            let mut writer = self.writer();
+            self.closer.store(write::thread_number(), Ordering::SeqCst);
+            writer.closed = true;
+        }
+        let closed = self.shared.check_not_refused();
+        let closed = closed.and_then(|()| self.checkpoint_and_compact(true));
         let mut writer = self.writer();
+        self.closer.store(0, Ordering::SeqCst);
+        closed?;
         match writer.log.take() {
             Some(log) => log.remove_all(),
             None => Ok(()),
@@ -428,6 +436,7 @@ impl Index {
         let run = || {
             // The pin comes first: pages of the checkpoint that is read next are then not reused.
             let _pin = self.shared().epoch.pin();
+            self.check_open()?;
             let meta = inner.last_meta.lock().unwrap_or_else(PoisonError::into_inner).clone();
             check(&*self.shared().file, self.path(), &meta, &mut |_, _| ())
         };

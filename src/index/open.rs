@@ -102,7 +102,7 @@ fn finish(options: &Options, writer: Writer) -> Result<Index> {
         requests: Arc::default(),
         threads: Mutex::default(),
         threads_started: AtomicBool::new(false),
-        is_released: AtomicBool::new(false),
+        closer: AtomicU64::new(0),
         lacks_threads: AtomicBool::new(false),
         record_count: AtomicU64::new(record_count),
     };
@@ -267,7 +267,13 @@ fn create(options: &Options, path: &Path, deadline: Option<Instant>) -> Result<b
         Ok(file) => file,
         // Another creator has just finished.
         Err(e) if e.kind() == ErrorKind::NotFound && storage.identity(folder_of(path)).is_ok() => {
-            return Ok(false);
+            let dangling = refuse_dangling(storage, &new);
+            // Asked last: the name that was there may have become this one meanwhile.
+            return if storage.identity(path).is_ok() {
+                Ok(false)
+            } else {
+                dangling.map(|()| false)
+            };
         }
         Err(e) => return Err(Error::io("create", path, e)),
     };

@@ -30,7 +30,7 @@ pub(super) struct Pressure {
 }
 
 /// A number for each thread that lives.
-fn thread_number() -> u64 {
+pub(super) fn thread_number() -> u64 {
     thread_local! { static MARK: u8 = const { 0 }; }
     MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
 }
@@ -90,6 +90,10 @@ impl Inner {
                 if let Some(error) = pressure.failure.take() {
                     return Err(error);
                 }
+            }
+            if self.lacks_threads.load(Ordering::Relaxed) {
+                drop(pressure);
+                return self.run_checkpoint();
             }
             self.ask_for_checkpoint();
             let waited =
@@ -153,7 +157,9 @@ impl Inner {
         writer: &mut Writer,
         operations: &[Operation<'_>],
     ) -> Result<Committed> {
-        let committed = writer.commit(operations, self.apply_mode())?;
+        // What fails may have made pages the writer's own before.
+        let committed = writer.commit(operations, self.apply_mode());
+        let committed = committed.inspect_err(|_| self.note_pressure(writer))?;
         let len: usize = operations.iter().map(|operation| operation.len()).sum();
         self.counters.note_commit(len as u64);
         self.note_pressure(writer);
@@ -416,7 +422,8 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::StorageFull`] changes nothing and can be tried again; [`Error::ReadOnly`]; after a
-    /// failed write or sync the index refuses writes. A damaged page of records, or value, is no
+    /// failed write or sync the index refuses writes; [`Error::Closed`], also where another thread closes
+    /// it meanwhile. A damaged page of records, or value, is no
     /// error: it stays where it is, and the file may stay longer than it need be.
     pub fn checkpoint(&self) -> Result<()> {
         drop(self.inner().begin_write()?);

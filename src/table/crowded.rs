@@ -54,7 +54,7 @@ fn a_bucket_of_more_records_than_a_page_has_slots_is_moved() {
             let prepared = table.prepare_insert(hash, key, b"").unwrap();
             assert!(table.apply_insert(hash, key, b"", &prepared));
         }
-        table.settle().unwrap();
+        table.settle(usize::MAX).unwrap();
         let shared = table.shared();
         let pin = shared.epoch.pin();
         for key in &keys {

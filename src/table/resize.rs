@@ -114,18 +114,22 @@ impl Table {
         self.pager.set_state(State { current, next: Some(next), splitpoint });
     }
 
-    /// Shrinks as far as the fill asks for, a sweep that runs included. For a checkpoint that was
-    /// asked for: it gives space back. A growing sweep stays where it is.
-    pub(crate) fn settle(&mut self) -> Result<()> {
+    /// Shrinks as far as the fill asks for, a sweep that runs included, until `enough` pages are
+    /// changed; `true` if that was not all. For a checkpoint that was asked for: it gives space back. A
+    /// growing sweep stays where it is.
+    pub(crate) fn settle(&mut self, enough: usize) -> Result<bool> {
         while self.is_shrinkable() {
             let state = self.pager.state();
             if state.next.is_none() {
-                let Some(layout) = self.shrunk() else { return Ok(()) };
+                let Some(layout) = self.shrunk() else { return Ok(false) };
                 self.start_sweep(layout);
             }
             self.move_run()?;
+            if self.pager.dirty_count() >= enough {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether a sweep is on its way.

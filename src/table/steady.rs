@@ -88,7 +88,7 @@ fn frames_and_dirty_entries_are_counted_and_come_back() {
             built.remove(&key(i));
         }
         expect_counts(&mut built, "emptied");
-        built.table.settle().unwrap();
+        built.table.settle(usize::MAX).unwrap();
         expect_counts(&mut built, "settled");
     }
 }
@@ -139,6 +139,28 @@ fn a_change_within_a_full_page_leaves_overflow_alone() {
         in_overflow += u32::from(replaced > 1);
     }
     assert!(in_page >= 20 && in_overflow >= 20, "{in_page} and {in_overflow}");
+}
+
+/// A table that was made for more records than came shrank in one go when it was closed: all of it was
+/// in memory at once.
+#[test]
+#[cfg_attr(miri, ignore = "too much work")]
+fn a_table_settles_by_as_many_pages_as_it_is_allowed() {
+    const ENOUGH: usize = 64;
+    let mut built = Built::new(4096, 4096, 64 << 20);
+    built.fill(0..20_000, 100);
+    built.checkpoint(false);
+    let mut passes = 0;
+    while built.table.settle(ENOUGH).unwrap() {
+        // The last run of a pass and the chains that it came with.
+        let dirty = built.table.pager.dirty_count();
+        assert!((ENOUGH..2 * ENOUGH).contains(&dirty), "{dirty} changed pages");
+        built.checkpoint(false);
+        passes += 1;
+    }
+    assert!(passes > 5, "{passes}");
+    assert!(built.table.pager.state().current.layout.bucket_count < 1500);
+    assert_eq!((0..20_000).filter(|&i| built.get(&key(i)) == Some(value(i, 100))).count(), 20_000);
 }
 
 /// A bucket was emptied, and the checkpoint that would have said so was given up: the next one must

@@ -263,6 +263,16 @@ fn creations(table: &mut Table) {
         symlink(folder.path().join("victim"), folder.path().join("data.splitpoint-new")).unwrap();
         creates(folder.path(), &exists())
     });
+    table.checked("path", "a link that leads nowhere under the name that a creation uses", || {
+        let folder = folder();
+        symlink(folder.path().join("none"), folder.path().join("data.splitpoint-new")).unwrap();
+        match Index::open(folder.path().join("data")) {
+            Err(error) if io(ErrorKind::InvalidInput)(&error) => {
+                named(&error, "data.splitpoint-new")
+            }
+            other => Err(format!("{other:?}")),
+        }
+    });
     table.checked("path", "a folder under the name that a creation uses", || {
         let folder = folder();
         std::fs::create_dir(folder.path().join("data.splitpoint-new")).unwrap();

@@ -101,7 +101,7 @@ fn random_changes_with_checkpoints_and_reopens() {
                 }
             }
             if next(4) == 0 {
-                built.table.settle().unwrap();
+                built.table.settle(usize::MAX).unwrap();
             }
             if next(3) < 2 {
                 built.checkpoint(next(2) == 0);
