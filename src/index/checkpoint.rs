@@ -204,9 +204,9 @@ impl Inner {
             return Ok(false);
         }
         writer.ensure_log()?;
-        let enough = self.memory_pages();
+        let limit = self.memory_pages();
         let mut is_more = false;
-        unless_damaged(writer.table.settle(enough).map(|more| is_more = more))?;
+        unless_damaged(writer.table.settle(limit).map(|more| is_more = more))?;
         Ok(is_more)
     }
 

@@ -14,6 +14,8 @@ use crate::storage::memory::MemoryStorage;
 use crate::storage::{FileIdentity, LockKind, Map, OpenMode, Storage, StorageFile};
 
 const PATH: &str = "/index";
+/// Longer than anything takes that ends.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Switches {
@@ -51,7 +53,14 @@ impl Switched {
 
     fn wait_until_held(&self) {
         let switches = self.shared.0.lock().unwrap();
-        drop(self.shared.1.wait_while(switches, |switches| switches.held == 0).unwrap());
+        let is_not = |switches: &mut Switches| switches.held == 0;
+        let waited = self.shared.1.wait_timeout_while(switches, PATIENCE, is_not).unwrap();
+        let is_held = waited.0.held > 0;
+        drop(waited);
+        if !is_held {
+            self.set(|switches| switches.holds = false);
+            panic!("nothing was written");
+        }
     }
 
     fn open_index(&self) -> Result<Index> {
@@ -163,7 +172,7 @@ fn a_close_waits_for_a_checkpoint_that_another_thread_runs() {
         let checkpoint = scope.spawn(|| index.checkpoint());
         storage.wait_until_held();
         storage.set(|switches| switches.log_fails = true);
-        assert!(matches!(index.insert("one", "more"), Err(Error::Io { .. })));
+        let failed = index.insert("one", "more");
         let (tell, told) = channel();
         let index = &index;
         scope.spawn(move || tell.send(index.close()).unwrap());
@@ -171,6 +180,7 @@ fn a_close_waits_for_a_checkpoint_that_another_thread_runs() {
         let file = storage.inner.open(Path::new(PATH), OpenMode::ReadWrite).unwrap();
         let is_free = file.try_lock(LockKind::Exclusive).unwrap();
         storage.set(|switches| switches.holds = false);
+        assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
         assert!(matches!(early, Err(RecvTimeoutError::Timeout)), "{early:?} beside a checkpoint");
         assert!(!is_free, "two writers");
         assert!(matches!(checkpoint.join().unwrap(), Err(Error::Refused { .. })), "it wrote on");
@@ -227,4 +237,31 @@ fn changes_that_fail_keep_the_memory_budget() {
     assert!(!insert(&index, 0).unwrap());
     index.close().unwrap();
     assert!(holds_what_was_filled(&options.open(PATH).unwrap()));
+}
+
+/// Changes that had failed had spent the memory budget before any commit had started the threads: the
+/// next writer waited for a checkpoint that nobody ran.
+#[test]
+#[cfg_attr(miri, ignore = "too much work")]
+fn a_writer_goes_on_after_nothing_but_failures() {
+    let storage = Switched::new();
+    let options = || Options::new().on(Arc::new(storage.clone())).small_budgets(4 << 20, 64 << 10);
+    let index = options().open(PATH).unwrap();
+    (0..5_000_u32).for_each(|i| assert!(index.insert(i.to_le_bytes(), [7; 100]).unwrap()));
+    index.close().unwrap();
+    let mut with_threads = options();
+    with_threads.manual = false;
+    let index = with_threads.open(PATH).unwrap();
+    let mut batch = crate::Batch::new();
+    for i in 0..1_000_u32 {
+        batch.insert(i.to_le_bytes(), [8; 100]);
+    }
+    batch.set_metadata([0; 2_000]);
+    assert!(matches!(index.commit(batch), Err(Error::MetadataTooLarge { .. })));
+    let (tell, told) = channel();
+    let writer = index.clone();
+    std::thread::spawn(move || tell.send(writer.insert(0_u32.to_le_bytes(), [7; 100])).unwrap());
+    assert!(!told.recv_timeout(PATIENCE).expect("it waits for ever").unwrap());
+    assert!(holds_what_was_filled(&index));
+    index.close().unwrap();
 }

@@ -178,8 +178,9 @@ impl Inner {
         }
         self.stop_threads();
         let closed = if self.shared.read_only { Ok(()) } else { self.close_file() };
-        // A checkpoint that another call runs has ended, too, before the lock is given back.
-        drop(self.job());
+        // A checkpoint that another call runs has ended, too, before the lock is given back; one that
+        // was begun step by step does not go on.
+        drop(self.job().take());
         // A value that is still held looks at the file: the lock stays until it is dropped.
         let file = self.shared.file.clone();
         self.shared.epoch.retire_last(move || file.unlock());

@@ -54,7 +54,7 @@ impl Inner {
     }
 
     /// The writer, for a change. Waits while a budget is spent.
-    pub(super) fn begin_write(&self) -> Result<MutexGuard<'_, Writer>> {
+    pub(super) fn begin_write(self: &std::sync::Arc<Inner>) -> Result<MutexGuard<'_, Writer>> {
         if self.is_updating() {
             return Err(Error::Reentrant);
         }
@@ -74,8 +74,10 @@ impl Inner {
     }
 
     /// Waits for a checkpoint, or runs it.
-    fn relieve(&self) -> Result<()> {
+    fn relieve(self: &std::sync::Arc<Inner>) -> Result<()> {
         self.shared.check_process()?;
+        // Changes that failed may have spent a budget before any commit has started them.
+        self.start_threads();
         if self.manual || self.lacks_threads.load(Ordering::Relaxed) {
             return self.run_checkpoint();
         }

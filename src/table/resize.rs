@@ -114,10 +114,11 @@ impl Table {
         self.pager.set_state(State { current, next: Some(next), splitpoint });
     }
 
-    /// Shrinks as far as the fill asks for, a sweep that runs included, until `enough` pages are
+    /// Shrinks as far as the fill asks for, a sweep that runs included, until `limit` more pages are
     /// changed; `true` if that was not all. For a checkpoint that was asked for: it gives space back. A
     /// growing sweep stays where it is.
-    pub(crate) fn settle(&mut self, enough: usize) -> Result<bool> {
+    pub(crate) fn settle(&mut self, limit: usize) -> Result<bool> {
+        let enough = self.pager.dirty_count().saturating_add(limit);
         while self.is_shrinkable() {
             let state = self.pager.state();
             if state.next.is_none() {

@@ -146,15 +146,15 @@ fn a_change_within_a_full_page_leaves_overflow_alone() {
 #[test]
 #[cfg_attr(miri, ignore = "too much work")]
 fn a_table_settles_by_as_many_pages_as_it_is_allowed() {
-    const ENOUGH: usize = 64;
+    const LIMIT: usize = 64;
     let mut built = Built::new(4096, 4096, 64 << 20);
     built.fill(0..20_000, 100);
     built.checkpoint(false);
     let mut passes = 0;
-    while built.table.settle(ENOUGH).unwrap() {
+    while built.table.settle(LIMIT).unwrap() {
         // The last run of a pass and the chains that it came with.
         let dirty = built.table.pager.dirty_count();
-        assert!((ENOUGH..2 * ENOUGH).contains(&dirty), "{dirty} changed pages");
+        assert!((LIMIT..2 * LIMIT).contains(&dirty), "{dirty} changed pages");
         built.checkpoint(false);
         passes += 1;
     }
