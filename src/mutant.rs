@@ -52,6 +52,8 @@ pub enum Mutant {
     MissNotDoubted,
     /// A value is written into a block that a checkpoint reaches (F3).
     ValueInReachedBlock,
+    /// The log goes on in a next segment before the one before is durable (L3).
+    HeaderBeforeTail,
 }
 
 impl Mutant {
@@ -61,7 +63,7 @@ impl Mutant {
 
     /// All that break the crash protocol.
     #[cfg(any(test, feature = "mutants"))]
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::AcknowledgeBeforeSync,
         Mutant::MetaBeforeData,
         Mutant::MetaNotSynced,
@@ -81,6 +83,7 @@ impl Mutant {
         Mutant::StepBackWithoutLog,
         Mutant::FreeByUndurableMeta,
         Mutant::ValueInReachedBlock,
+        Mutant::HeaderBeforeTail,
     ];
 }
 

@@ -217,7 +217,7 @@ fn build_log() -> Vec<u8> {
         log.append(&payload);
     }
     let ticket = log.write(true).unwrap().expect("there is something to sync");
-    ticket.sync().unwrap();
+    let _synced = ticket.sync().unwrap();
     bytes_of(&*storage.open(Path::new(SEGMENT_PATH), OpenMode::Read).unwrap())
 }
 

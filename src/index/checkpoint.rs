@@ -1,7 +1,7 @@
 //! Running checkpoints: freeze under the writer's lock, write without it, install under it.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::Inner;
@@ -58,22 +58,31 @@ impl Inner {
 
     fn begin_job(&self, job: &mut Option<Job>, clean: bool) -> Result<bool> {
         let lead = self.lead();
-        let mut writer = self.writer();
-        self.check_may_write(&writer)?;
-        self.freeze(&lead, &mut writer, clean, job)
+        let mut writer = self.synced_writer(&lead)?;
+        self.freeze(&mut writer, clean, job)
     }
 
-    fn freeze(
-        &self,
-        lead: &Lead<'_>,
-        writer: &mut Writer,
-        clean: bool,
-        job: &mut Option<Job>,
-    ) -> Result<bool> {
-        // C9: all before the checkpoint's LSN is durable and applied, nothing after it is.
-        if !mutant(Mutant::FreezeBetweenAppendAndApply) {
-            self.sync_locked(lead, writer)?;
+    /// The writer, when all that is appended is durable and applied: most of it is made so while
+    /// other writers go on, and they wait for the rest only.
+    fn synced_writer(&self, lead: &Lead<'_>) -> Result<MutexGuard<'_, Writer>> {
+        let mut writer = self.writer();
+        self.check_may_write(&writer)?;
+        if mutant(Mutant::FreezeBetweenAppendAndApply) {
+            return Ok(writer);
         }
+        if writer.log.is_some() && !mutant(Mutant::Steal) {
+            drop(writer);
+            self.sync_as(lead)?;
+            writer = self.writer();
+            self.check_may_write(&writer)?;
+        }
+        self.sync_locked(lead, &mut writer)?;
+        Ok(writer)
+    }
+
+    /// Under the lead's protection: C9, all before the checkpoint's LSN is durable and applied, and
+    /// nothing after it is.
+    fn freeze(&self, writer: &mut Writer, clean: bool, job: &mut Option<Job>) -> Result<bool> {
         // Commits that change nothing fill the log, too.
         let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
         let needs_log = clean && writer.log.is_some() || log_len > self.log_budget / 2;
@@ -125,20 +134,25 @@ impl Inner {
         if let Some(job) = slot.take() {
             writer.persisted = Some(job.checkpoint.into_persisted());
         }
-        // A segment that cannot be removed is litter, which the next open removes.
-        let _ = writer.log.as_mut().map_or(Ok(()), |log| log.recycle_before(segment));
+        let discarded = writer.log.as_mut().map(|log| log.recycle_before(segment));
         self.note_pressure(&writer);
         drop(writer);
         self.checkpoint_done.notify_all();
+        if let Some(Ok(discarded)) = discarded {
+            // A segment that cannot be removed is litter, which the next open removes.
+            let _ = discarded.remove();
+        }
         Ok(false)
     }
 
     fn checkpoint_failed(&self, job: Option<Job>, mut error: Error) -> Error {
         let mut writer = self.writer();
+        let mut spares = None;
         match (job, &error) {
             (Some(job), Error::StorageFull { .. }) if job.checkpoint.can_be_abandoned() => {
                 // The log still has it all; it is tried again when there is room.
                 writer.persisted = Some(writer.table.pager.abandon(job.checkpoint));
+                spares = writer.log.as_mut().map(crate::log::Log::discard_spares);
             }
             _ => {
                 error = error.of_unknown_fate();
@@ -146,6 +160,7 @@ impl Inner {
             }
         }
         drop(writer);
+        let _ = spares.map(crate::log::Discarded::remove);
         self.group_changed.notify_all();
         self.checkpoint_done.notify_all();
         error
@@ -196,9 +211,7 @@ impl Inner {
     /// Shrinks the table as far as the memory budget allows for; `true` if that was not all.
     fn settle(&self) -> Result<bool> {
         let lead = self.lead();
-        let mut writer = self.writer();
-        self.check_may_write(&writer)?;
-        self.sync_locked(&lead, &mut writer)?;
+        let mut writer = self.synced_writer(&lead)?;
         drop(lead);
         if !writer.table.wants_settling() {
             return Ok(false);
@@ -219,13 +232,11 @@ impl Inner {
     /// Moves values out of pages that are mostly dead, as many as the memory budget allows for;
     /// `false` if there are none.
     fn clean_up(&self) -> Result<bool> {
-        let lead = self.lead();
-        let mut writer = self.writer();
-        self.check_may_write(&writer)?;
-        if !writer.table.wants_cleaning_up() {
+        if !self.writer().table.wants_cleaning_up() {
             return Ok(false);
         }
-        self.sync_locked(&lead, &mut writer)?;
+        let lead = self.lead();
+        let mut writer = self.synced_writer(&lead)?;
         drop(lead);
         writer.ensure_log()?;
         match writer.table.clean_up(self.memory_pages()) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Inner;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::log::Lsn;
+use crate::log::{Lsn, Synced};
 use crate::mutant::{Mutant, mutant};
 
 /// What is known to be durable.
@@ -96,55 +96,73 @@ impl Inner {
         Lead { inner: self }
     }
 
-    fn sync_as(&self, _lead: &Lead<'_>) -> Result<()> {
-        let (ticket, newest) = {
-            let mut writer = self.writer();
-            // A panic under the lock is noticed when it is taken.
-            self.shared.check_not_refused()?;
-            let newest = writer.newest_lsn();
-            writer.sync_due_within = None;
-            let Some(log) = &mut writer.log else { return Err(Error::Closed) };
-            (self.or_refuse(log.write(true))?, newest)
-        };
-        let Some(ticket) = ticket else {
-            // Nothing was left to sync: all of it is durable.
-            return self.note_durable(&mut self.writer(), newest);
-        };
-        if mutant(Mutant::AcknowledgeBeforeSync) {
-            let lsn = ticket.lsn();
-            return self.note_durable(&mut self.writer(), lsn);
+    /// Makes all durable that is appended by now.
+    pub(super) fn sync_as(&self, _lead: &Lead<'_>) -> Result<()> {
+        let mut asked = None;
+        let mut served = 0;
+        loop {
+            let (ticket, newest) = {
+                let mut writer = self.writer();
+                // A panic under the lock is noticed when it is taken.
+                self.shared.check_not_refused()?;
+                let newest = writer.newest_lsn();
+                writer.sync_due_within = None;
+                let Some(log) = &mut writer.log else { return Err(Error::Closed) };
+                (self.or_refuse(log.write(true))?, newest)
+            };
+            let asked = *asked.get_or_insert(newest);
+            let Some(ticket) = ticket else {
+                // Nothing was left to sync: all of it is durable.
+                return self.note_durable(&mut self.writer(), newest);
+            };
+            served += std::mem::take(&mut self.group().arrived);
+            let started = Instant::now();
+            let synced = if mutant(Mutant::AcknowledgeBeforeSync) {
+                ticket.not_synced()
+            } else {
+                self.or_refuse(ticket.sync())?
+            };
+            let taken = started.elapsed();
+            self.counters.note_sync(taken);
+            let mut group = self.group();
+            (group.expected, group.sync_time) = (served + group.arrived, taken);
+            drop(group);
+            self.note_synced(&mut self.writer(), synced)?;
+            // Where the log goes on in a next segment, more than one sync is due.
+            if synced.lsn >= asked {
+                return Ok(());
+            }
         }
-        let served = std::mem::take(&mut self.group().arrived);
-        let started = Instant::now();
-        let lsn = self.or_refuse(ticket.sync())?;
-        let taken = started.elapsed();
-        self.counters.note_sync(taken);
-        let mut group = self.group();
-        (group.expected, group.sync_time) = (served + group.arrived, taken);
-        drop(group);
-        self.note_durable(&mut self.writer(), lsn)
     }
 
     /// Syncs the log under the writer's lock and applies all of it.
     pub(super) fn sync_locked(&self, _lead: &Lead<'_>, writer: &mut Writer) -> Result<()> {
         let newest = writer.newest_lsn();
         writer.sync_due_within = None;
-        let Some(log) = &mut writer.log else { return Ok(()) };
-        let ticket = self.or_refuse(log.write(true))?;
-        if let (Some(ticket), false) = (ticket, mutant(Mutant::Steal)) {
+        while let Some(log) = &mut writer.log {
+            let Some(ticket) = self.or_refuse(log.write(true))? else { break };
             let started = Instant::now();
-            self.or_refuse(ticket.sync())?;
+            let synced = if mutant(Mutant::Steal) {
+                ticket.not_synced()
+            } else {
+                self.or_refuse(ticket.sync())?
+            };
             self.counters.note_sync(started.elapsed());
+            self.note_synced(writer, synced)?;
         }
         // Whoever waits is served: all that is appended is durable.
         self.group().arrived = 0;
         self.note_durable(writer, newest)
     }
 
-    fn note_durable(&self, writer: &mut Writer, lsn: Lsn) -> Result<()> {
+    fn note_synced(&self, writer: &mut Writer, synced: Synced) -> Result<()> {
         if let Some(log) = &mut writer.log {
-            log.synced(lsn);
+            log.synced(synced);
         }
+        self.note_durable(writer, synced.lsn)
+    }
+
+    fn note_durable(&self, writer: &mut Writer, lsn: Lsn) -> Result<()> {
         writer.apply_until(lsn);
         self.note_record_count(writer);
         let mut group = self.group();

@@ -182,7 +182,10 @@ impl Inner {
                 self.start_threads();
                 self.wait_durable(lsn)
             }
-            Durability::Background(within) => {
+            Durability::Background(mut within) => {
+                if writer.log.as_ref().is_some_and(crate::log::Log::waits_for_segment) {
+                    within = std::time::Duration::ZERO;
+                }
                 let ask = writer.sync_due_within.is_none_or(|due| within < due);
                 if ask {
                     writer.sync_due_within = Some(within);

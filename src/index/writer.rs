@@ -178,6 +178,10 @@ impl Writer {
             Ok((lsn, payload)) => (Committed { lsn, key_was_there: false }, payload),
             Err(error) => {
                 self.forget(&steps);
+                if let (Error::StorageFull { .. }, Some(log)) = (&error, &mut self.log) {
+                    // The next try may have the room of these.
+                    let _ = log.discard_spares().remove();
+                }
                 return Err(error);
             }
         };

@@ -7,6 +7,7 @@
 //! - `record`: one record <-> bytes
 //! - `segment`: a segment's header <-> bytes; the names of segments
 //! - `writer`: [`Log`]: append, write, sync, rotate
+//! - `sync`: what is due to be synced, one sync at a time
 //! - `room`: the part of [`Log`] that can run out of disk: zeros ahead, prepared segments, reuse
 //! - `reader`: the bytes of one segment, as a reader sees them
 //! - `read`: redo, and the line between a torn tail and damage
@@ -41,6 +42,7 @@ mod rescue;
 mod room;
 mod segment;
 mod survey;
+mod sync;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trace;
@@ -55,7 +57,9 @@ use crate::storage::Storage;
 
 pub(crate) use read::{LogEnd, read};
 pub(crate) use rescue::{file_id_beside, rescue, segment_numbers};
+pub(crate) use room::Discarded;
 pub(crate) use survey::{remove_segments, survey, sync_existing};
+pub(crate) use sync::Synced;
 pub(crate) use writer::Log;
 
 /// The unit of everything that the log writes and syncs: no two durable writes share a block.

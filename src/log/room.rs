@@ -7,8 +7,12 @@
 //!
 //! Knows how much room a commit takes, and nothing of what is in it.
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use super::record::{self, CUT_MIN};
 use super::segment;
+use super::sync::Syncs;
 use super::writer::{Log, Segment};
 use super::{BLOCK_SIZE, block_end, block_rest};
 use crate::error::{Error, Result};
@@ -16,8 +20,10 @@ use crate::storage::OpenMode;
 
 /// A new segment's first bytes: a tiny index has a tiny log.
 const FIRST_CAPACITY: u64 = 64 << 10;
-/// How many segments that nobody needs are kept.
-const SPARES_MAX: usize = 2;
+/// A segment does not grow by more at once than a writer may wait for.
+const GROWTH_MAX: u64 = 512 << 10;
+/// How many segments that nobody needs are kept at least, and at most.
+const SPARES: RangeInclusive<usize> = 2..=8;
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -86,10 +92,10 @@ impl Log {
     pub(super) fn prepare(&mut self, number: u64) -> Result<()> {
         let path = self.syncs.files.segment_path(number);
         let storage = self.syncs.files.storage.clone();
-        if let Some(mut spare) = self.spares.pop() {
+        if let Some(mut spare) = self.spares.pop_front() {
             let old = self.syncs.files.segment_path(spare.number);
             if let Err(e) = storage.rename(&old, &path) {
-                self.spares.push(spare);
+                self.spares.push_front(spare);
                 return Err(self.refuse_unless_full(Error::io("rename", &old, e)));
             }
             spare.number = number;
@@ -120,8 +126,8 @@ impl Log {
         if needed <= capacity {
             return Ok(());
         }
-        let doubled = capacity.saturating_mul(2).max(FIRST_CAPACITY).max(needed);
-        let mut target = doubled.min(self.segment_size);
+        let doubled = capacity.saturating_mul(2).clamp(FIRST_CAPACITY, capacity + GROWTH_MAX);
+        let mut target = doubled.max(needed).min(self.segment_size);
         let mut result = write_zeros(segment, target);
         if matches!(&result, Err(e) if is_full(e)) && needed < target {
             target = needed;
@@ -161,24 +167,26 @@ impl Log {
     }
 
     /// Notes that redo will not need the segments before that number again: a meta page that
-    /// begins redo there is durable. Some are kept for reuse, the others removed.
-    ///
-    /// The folder is not synced: a name that comes back after a crash is litter, by its number.
-    pub(crate) fn recycle_before(&mut self, segment: u64) -> Result<()> {
+    /// begins redo there is durable. As many as these are kept for reuse, since the next checkpoint
+    /// may be as far away; the others are to be removed.
+    pub(crate) fn recycle_before(&mut self, segment: u64) -> Result<Discarded> {
         self.check()?;
-        let files = &self.syncs.files;
-        while self.live.len() > 1 && self.live.front().is_some_and(|s| s.number < segment) {
-            let Some(mut old) = self.live.pop_front() else { break };
-            if self.spares.len() + self.prepared.len() < SPARES_MAX {
-                old.len = 0;
-                self.spares.push(old);
-            } else {
-                let path = files.segment_path(old.number);
-                drop(old);
-                files.storage.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
-            }
-        }
-        Ok(())
+        let count =
+            self.live.iter().take(self.live.len() - 1).filter(|s| s.number < segment).count();
+        self.spares.extend(self.live.drain(..count).map(|old| Segment { len: 0, ..old }));
+        let kept = count.clamp(*SPARES.start(), *SPARES.end());
+        Ok(self.discard(kept.saturating_sub(self.prepared.len())))
+    }
+
+    /// Gives up the segments that are kept for reuse: the disk is full.
+    pub(crate) fn discard_spares(&mut self) -> Discarded {
+        self.discard(0)
+    }
+
+    /// Gives up spares but for the newest `kept`: what stays comes right before the live ones.
+    fn discard(&mut self, kept: usize) -> Discarded {
+        let count = self.spares.len().saturating_sub(kept);
+        Discarded { segments: self.spares.drain(..count).collect(), syncs: self.syncs.clone() }
     }
 
     /// Removes all segments: a meta page that says that there is no log is durable.
@@ -192,6 +200,32 @@ impl Log {
             files.storage.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
         files.sync_dir()
+    }
+}
+
+/// Segments that are the log's no more, and still on the disk.
+#[derive(Debug)]
+#[must_use = "they stay on the disk"]
+pub(crate) struct Discarded {
+    segments: Vec<Segment>,
+    syncs: Arc<Syncs>,
+}
+
+impl Discarded {
+    /// Removes them. Takes time by their length, so it is done without the log's lock.
+    ///
+    /// The folder is not synced: a name that comes back after a crash is litter, by its number.
+    pub(crate) fn remove(self) -> Result<()> {
+        self.syncs.check()?;
+        let files = &self.syncs.files;
+        let mut result = Ok(());
+        for segment in self.segments {
+            let path = files.segment_path(segment.number);
+            drop(segment);
+            let removed = files.storage.remove(&path).map_err(|e| Error::io("remove", &path, e));
+            result = result.and(removed);
+        }
+        result
     }
 }
 

@@ -9,11 +9,11 @@
 //! commit may be acknowledged: the owner asks the ticket.
 
 use std::collections::VecDeque;
-use std::mem::take;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use super::record::{self, CUT_MIN, Kind, Record, Salt};
 use super::segment::{self, Header};
+use super::sync::{Due, SyncTicket, Synced, Syncs};
 use super::{BLOCK_LEN, Epoch, LogFiles, LogStart, Lsn, block_rest};
 use crate::error::{Error, Result};
 use crate::mutant::{Mutant, mutant};
@@ -41,68 +41,14 @@ struct Break {
     first_fragment: u32,
 }
 
-/// Syncs, one at a time, and whether a write or sync ever failed.
-///
-/// The operating system reports a failed sync to one caller only (F7). Were a ticket's sync and a
-/// rollover's to run at once, the one could swallow the other's failure.
-#[derive(Debug)]
-pub(super) struct Syncs {
-    pub(super) files: LogFiles,
-    serial: Mutex<()>,
-    failure: OnceLock<String>,
-}
-
-impl Syncs {
-    /// L5: an error once something has failed.
-    fn check(&self) -> Result<()> {
-        match self.failure.get() {
-            None => Ok(()),
-            Some(cause) => {
-                Err(Error::Refused { path: self.files.path.clone(), cause: cause.clone() })
-            }
-        }
-    }
-
-    /// Notes the failure; from now on everything is refused.
-    pub(super) fn fail(&self, error: Error) -> Error {
-        // The first failure is the cause; later ones follow from it.
-        let _ = self.failure.set(error.to_string());
-        error
-    }
-
-    fn sync(&self, file: &dyn StorageFile, segment: u64) -> Result<()> {
-        let _one = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check()?;
-        let synced = match file.sync_data() {
-            Err(_) if mutant(Mutant::SyncRetried) => file.sync_data(),
-            synced => synced,
-        };
-        synced.map_err(|e| self.fail(Error::io("sync", &self.files.segment_path(segment), e)))
-    }
-}
-
-/// A sync that is due: everything up to its LSN has been written and not yet synced.
-#[derive(Debug)]
-#[must_use = "what was written is not durable before the sync"]
-pub(crate) struct SyncTicket {
-    file: Arc<dyn StorageFile>,
-    segment: u64,
-    lsn: Lsn,
-    syncs: Arc<Syncs>,
-}
-
-impl SyncTicket {
-    /// Syncs, and returns the last commit that is now durable, for [`Log::synced`]. Needs no lock.
-    /// After a failure the log refuses everything.
-    pub(crate) fn sync(self) -> Result<Lsn> {
-        let synced = self.syncs.sync(&*self.file, self.segment);
-        synced.map(|()| self.lsn).map_err(Error::of_unknown_fate)
-    }
-
-    /// The last commit that the sync makes durable.
-    pub(crate) fn lsn(&self) -> Lsn {
-        self.lsn
-    }
+/// How far the change to the segment of the first break has come (L3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    NotBegun,
+    /// The segment before is written as far as it will ever be.
+    TailWritten,
+    TailDurable,
+    HeaderWritten,
 }
 
 /// The log of a data file that is open for writing.
@@ -116,13 +62,15 @@ pub(crate) struct Log {
     /// The segments after it: prepared, not yet begun on disk. As many as there are breaks are
     /// appended to already, in memory.
     pub(super) prepared: VecDeque<Segment>,
-    /// Segments that nobody needs, under their old names, kept for reuse.
-    pub(super) spares: Vec<Segment>,
+    /// Segments that nobody needs, under their old names, oldest first, kept for reuse.
+    pub(super) spares: VecDeque<Segment>,
     /// Where in the segment being written the buffer begins: a block boundary (L2).
     written: u64,
-    /// What is appended and not written.
+    /// What is appended and not written, behind `gone` bytes that are.
     buffer: Vec<u8>,
+    gone: usize,
     breaks: VecDeque<Break>,
+    turn: Turn,
     /// Where in the last segment the next byte is appended.
     pub(super) offset: u64,
     /// The capacity of that segment.
@@ -142,17 +90,19 @@ impl Log {
         assert!(segment::is_segment_size(segment_size), "segment size {segment_size}");
         start.check(&files)?;
         let salt = Salt::new(&files.file_id, start.epoch, start.segment);
-        let syncs = Syncs { files, serial: Mutex::new(()), failure: OnceLock::new() };
+        let syncs = Syncs::new(files);
         let mut log = Log {
             syncs: Arc::new(syncs),
             epoch: start.epoch,
             segment_size,
             live: VecDeque::new(),
             prepared: VecDeque::new(),
-            spares: Vec::new(),
+            spares: VecDeque::new(),
             written: segment::HEADER_SIZE,
             buffer: Vec::new(),
+            gone: 0,
             breaks: VecDeque::new(),
+            turn: Turn::NotBegun,
             offset: segment::HEADER_SIZE,
             capacity: 0,
             salt,
@@ -160,7 +110,7 @@ impl Log {
             durable_lsn: start.lsn.previous(),
         };
         log.prepare(start.segment)?;
-        log.begin_segment(start.lsn, 0)?;
+        log.begin_next()?;
         Ok(log)
     }
 
@@ -256,44 +206,62 @@ impl Log {
         self.offset += end as u64;
     }
 
-    /// Writes what is buffered. If `durable`, all of it, ending with a whole block, and returns
-    /// the sync that is due, if one is; else whole blocks only: the rest stays in the buffer.
+    /// Writes what is buffered, and returns the sync that is due, if one is. If `durable`, writes
+    /// all of it, ending with a whole block; else whole blocks only: the rest stays in the buffer.
     ///
-    /// Where commits go on into a next segment, the old one is synced here (L3).
+    /// Where commits go on into a next segment, the old one and the next one's header are to be
+    /// synced first (L3): if `durable`, those syncs are due one by one, so the caller comes back
+    /// until none is. Else the rest stays in the buffer, unless it has grown long.
     pub(crate) fn write(&mut self, durable: bool) -> Result<Option<SyncTicket>> {
         self.syncs.check()?;
+        while let Some(ticket) = self.take_turn().map_err(Error::of_unknown_fate)? {
+            if durable {
+                return Ok(Some(ticket));
+            }
+            if (self.buffered_len() as u64) < self.segment_size.min(BUFFER_KEPT as u64) {
+                return Ok(None);
+            }
+            let synced = ticket.sync()?;
+            self.synced(synced);
+        }
         let last = self.next_lsn.previous();
-        if durable && self.durable_lsn < last {
+        let is_due = durable && self.durable_lsn < last;
+        if is_due {
             self.pad_block_if_begun();
         }
-        let mut begin = 0;
-        for next in take(&mut self.breaks) {
-            begin = self.write_buffer(begin, next.at)?;
-            let current = self.live.back().expect("a log has a segment");
-            let synced = self.syncs.sync(&*current.file, current.number);
-            synced.map_err(Error::of_unknown_fate)?;
-            // All commits that end before the one that the next segment begins or goes on with.
-            self.durable_lsn = self.durable_lsn.max(next.first_lsn.previous());
-            let begun = self.begin_segment(next.first_lsn, next.first_fragment);
-            begun.map_err(Error::of_unknown_fate)?;
-            self.written = segment::HEADER_SIZE;
-        }
-        let rest = self.buffer.len() - begin;
-        let whole = rest - rest % BLOCK_LEN;
-        // L2: a durable write was padded above, so that it is all whole blocks.
-        begin = self.write_buffer(begin, begin + whole)?;
-        self.buffer.drain(..begin);
+        // L2: a durable write is padded, so that it is all whole blocks.
+        let end = self.buffer.len() - self.buffered_len() % BLOCK_LEN;
+        self.write_buffer(end).map_err(Error::of_unknown_fate)?;
         if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = Vec::new();
         }
         let current = self.live.back().expect("a log has a segment");
-        let due = durable && self.durable_lsn < last;
-        Ok(due.then(|| SyncTicket {
-            file: current.file.clone(),
-            segment: current.number,
-            lsn: last,
-            syncs: self.syncs.clone(),
-        }))
+        Ok(is_due.then(|| SyncTicket::new(&self.syncs, Due::Commits, current, last)))
+    }
+
+    /// Goes from the segment that is being written towards that of the first break, as far as it
+    /// goes without a sync, and returns the one that is due; `None` where there is no break.
+    fn take_turn(&mut self) -> Result<Option<SyncTicket>> {
+        let Some(&next) = self.breaks.front() else { return Ok(None) };
+        if self.turn == Turn::NotBegun {
+            self.write_buffer(next.at)?;
+            self.turn = match mutant(Mutant::HeaderBeforeTail) {
+                true => Turn::TailDurable,
+                false => Turn::TailWritten,
+            };
+        }
+        if self.turn == Turn::TailDurable {
+            self.write_header(next)?;
+            self.turn = Turn::HeaderWritten;
+        }
+        let (due, segment) = match self.turn {
+            Turn::HeaderWritten => (Due::Header, self.prepared.front()),
+            _ => (Due::Tail, self.live.back()),
+        };
+        let segment = segment.expect("a segment is prepared for each break");
+        // All commits that end before the one that the next segment begins or goes on with.
+        let lsn = next.first_lsn.previous();
+        Ok(Some(SyncTicket::new(&self.syncs, due, segment, lsn)))
     }
 
     fn pad_block_if_begun(&mut self) {
@@ -302,49 +270,78 @@ impl Log {
         }
     }
 
-    /// Writes the buffer's bytes from `begin` to `end`, behind what is written; returns `end`.
-    fn write_buffer(&mut self, begin: usize, end: usize) -> Result<usize> {
-        if begin < end {
-            let current = self.live.back().expect("a log has a segment");
-            let bytes = self.buffer.get(begin..end).expect("within the buffer");
-            current.file.write_all_at(bytes, self.written).map_err(|e| {
-                let path = self.syncs.files.segment_path(current.number);
-                self.syncs.fail(Error::io("write", &path, e).of_unknown_fate())
-            })?;
-            self.written += (end - begin) as u64;
+    /// Writes the buffer's bytes up to `end`, behind what is written.
+    fn write_buffer(&mut self, end: usize) -> Result<()> {
+        if end == self.gone {
+            return Ok(());
         }
-        Ok(end)
-    }
-
-    /// Makes the first prepared segment the one that is written: its header and its name are
-    /// durable when this returns (L3).
-    fn begin_segment(&mut self, first_lsn: Lsn, first_fragment: u32) -> Result<()> {
-        let segment = self.prepared.pop_front().expect("a segment is prepared");
-        let files = &self.syncs.files;
-        let header = Header {
-            file_id: files.file_id,
-            epoch: self.epoch,
-            segment: segment.number,
-            first_lsn,
-            first_fragment,
-            segment_size: self.segment_size,
-        };
-        segment
-            .file
-            .write_all_at(&header.encode(), 0)
-            .map_err(|e| Error::io("write", &files.segment_path(segment.number), e))
-            .map_err(|e| self.syncs.fail(e))?;
-        self.syncs.sync(&*segment.file, segment.number)?;
-        files.sync_dir().map_err(|e| self.syncs.fail(e))?;
-        self.capacity = segment.capacity;
-        self.live.push_back(segment);
+        let current = self.live.back().expect("a log has a segment");
+        let bytes = self.buffer.get(self.gone..end).expect("within the buffer");
+        current.file.write_all_at(bytes, self.written).map_err(|e| {
+            let path = self.syncs.files.segment_path(current.number);
+            self.syncs.fail(Error::io("write", &path, e))
+        })?;
+        self.written += bytes.len() as u64;
+        self.gone = end;
+        // Moving what is left pays for itself once it is less than what is gone.
+        if self.gone >= self.buffered_len() {
+            self.buffer.drain(..end);
+            self.breaks.iter_mut().for_each(|next| next.at -= end);
+            self.gone = 0;
+        }
         Ok(())
     }
 
-    /// Notes that everything up to `lsn` is durable: records appended from now on say so (L4).
-    pub(crate) fn synced(&mut self, lsn: Lsn) {
-        assert!(lsn < self.next_lsn, "what was never appended is not durable");
-        self.durable_lsn = self.durable_lsn.max(lsn);
+    /// Writes the header of the first prepared segment.
+    fn write_header(&self, next: Break) -> Result<()> {
+        let segment = self.prepared.front().expect("a segment is prepared for each break");
+        let header = Header {
+            file_id: self.syncs.files.file_id,
+            epoch: self.epoch,
+            segment: segment.number,
+            first_lsn: next.first_lsn,
+            first_fragment: next.first_fragment,
+            segment_size: self.segment_size,
+        };
+        let written = segment.file.write_all_at(&header.encode(), 0);
+        written.map_err(|e| {
+            let path = self.syncs.files.segment_path(segment.number);
+            self.syncs.fail(Error::io("write", &path, e))
+        })
+    }
+
+    /// Notes what a sync has made durable: records appended from now on say so (L4). Two may have
+    /// made the same step to the next segment, so what is noted already changes nothing.
+    pub(crate) fn synced(&mut self, synced: Synced) {
+        assert!(synced.lsn < self.next_lsn, "what was never appended is not durable");
+        self.durable_lsn = self.durable_lsn.max(synced.lsn);
+        let is_of = |s: Option<&Segment>| s.is_some_and(|s| s.number == synced.segment);
+        match (synced.due, self.turn) {
+            (Due::Tail, Turn::TailWritten) if is_of(self.live.back()) => {
+                self.turn = Turn::TailDurable;
+            }
+            (Due::Header, Turn::HeaderWritten) if is_of(self.prepared.front()) => {
+                self.live.extend(self.prepared.pop_front());
+                self.breaks.pop_front();
+                self.written = segment::HEADER_SIZE;
+                self.turn = Turn::NotBegun;
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins the next segment, which is prepared, with the next commit. All before it is durable.
+    fn begin_next(&mut self) -> Result<()> {
+        let first_lsn = self.next_lsn;
+        self.breaks.push_back(Break { at: 0, first_lsn, first_fragment: 0 });
+        self.turn = Turn::TailDurable;
+        self.capacity = self.tail().capacity;
+        self.offset = segment::HEADER_SIZE;
+        while let Some(ticket) = self.take_turn()? {
+            let synced = ticket.try_sync()?;
+            self.synced(synced);
+        }
+        Ok(())
     }
 
     /// Goes on in a next segment, and returns where redo begins if everything before is applied:
@@ -362,9 +359,7 @@ impl Log {
                 self.prepare_next()?;
             }
             self.finish_tail();
-            self.begin_segment(self.next_lsn, 0).map_err(Error::of_unknown_fate)?;
-            self.written = segment::HEADER_SIZE;
-            self.offset = segment::HEADER_SIZE;
+            self.begin_next().map_err(Error::of_unknown_fate)?;
         }
         let number = self.live.back().expect("a log has a segment").number;
         self.salt = Salt::new(&self.syncs.files.file_id, self.epoch, number);
@@ -407,9 +402,14 @@ impl Log {
         self.durable_lsn
     }
 
+    /// Whether appended bytes wait for a next segment, which waits for syncs.
+    pub(crate) fn waits_for_segment(&self) -> bool {
+        !self.breaks.is_empty()
+    }
+
     /// Bytes that are appended and not written.
     pub(crate) fn buffered_len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - self.gone
     }
 
     /// Bytes of log that redo would read: for the log's budget.

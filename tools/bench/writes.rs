@@ -89,17 +89,23 @@ fn load(path: &std::path::Path, records: u64, options: Options) {
 fn singles(path: &std::path::Path, records: u64, span: Duration, options: Options) {
     let index = options.open(path).unwrap();
     let started = Instant::now();
-    let mut count = 0;
+    let mut waits = Vec::new();
     while started.elapsed() < span {
-        for i in count..count + 1000 {
+        for i in waits.len() as u64..waits.len() as u64 + 1000 {
+            let begun = Instant::now();
             index.insert(key(mix(i ^ 77) % records), VALUE).unwrap();
+            waits.push(begun.elapsed().as_nanos() as u64);
         }
-        count += 1000;
     }
     println!(
         "update in the background {:.0} ns",
-        started.elapsed().as_nanos() as f64 / count as f64
+        started.elapsed().as_nanos() as f64 / waits.len() as f64
     );
+    waits.sort_unstable();
+    for part in [0.5, 0.99, 0.999, 0.9999, 1.0] {
+        let wait = waits[((waits.len() - 1) as f64 * part) as usize];
+        println!("    {part}: {:.1} us", wait as f64 / 1e3);
+    }
     index.close().unwrap();
 }
 

@@ -5,7 +5,7 @@
 use super::disk::{Disk, Fault, Rng, start};
 use super::round_trip::redo;
 use crate::error::{Error, Result};
-use crate::log::writer::SyncTicket;
+use crate::log::sync::SyncTicket;
 use crate::log::{Epoch, Log, LogFiles, LogStart, Lsn, remove_segments, survey, sync_existing};
 
 const SEGMENT: u64 = 16 << 10;
@@ -32,9 +32,9 @@ impl Life {
 
     fn settle(&mut self) -> Result<()> {
         if let Some(ticket) = self.ticket.take() {
-            let lsn = ticket.sync()?;
-            self.log.synced(lsn);
-            self.acknowledged = self.acknowledged.max(lsn);
+            let synced = ticket.sync()?;
+            self.log.synced(synced);
+            self.acknowledged = self.acknowledged.max(synced.lsn);
         }
         Ok(())
     }
@@ -61,16 +61,18 @@ impl Life {
             }
             14..18 => self.settle()?,
             _ => {
-                self.settle()?;
-                self.ticket = self.log.write(true)?;
-                self.settle()?;
+                while {
+                    self.settle()?;
+                    self.ticket = self.log.write(true)?;
+                    self.ticket.is_some()
+                } {}
                 let start = self.log.rotate()?;
                 // Now and then the checkpoint does not get as far as its meta page.
                 if rng.below(3) > 0 {
                     let applied = start.lsn.0 - self.start.lsn.0;
                     self.appended.drain(..applied as usize);
                     self.start = start;
-                    self.log.recycle_before(start.segment)?;
+                    self.log.recycle_before(start.segment)?.remove()?;
                 }
             }
         }

@@ -155,6 +155,10 @@ impl Disk {
         self.state().calls.len()
     }
 
+    pub(super) fn sync_count(&self) -> usize {
+        self.state().calls.iter().filter(|call| call.contains("sync")).count()
+    }
+
     pub(super) fn calls_from(&self, from: usize) -> Vec<String> {
         self.state().calls[from..].to_vec()
     }

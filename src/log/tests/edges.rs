@@ -8,6 +8,7 @@ use super::round_trip::{Commits, SEGMENT, commit, flush, redo};
 use crate::error::{Error, Promise};
 use crate::log::record::{self, Kind, Record, Salt};
 use crate::log::rescue::rescue;
+use crate::log::room::Discarded;
 use crate::log::segment::Header;
 use crate::log::trace::{bytes, trace};
 use crate::log::{Epoch, Log, LogStart, Lsn, START_MAX, remove_segments, survey};
@@ -166,7 +167,7 @@ fn a_recycled_segment_without_a_record_of_its_own_is_no_gap() {
         log.rotate().unwrap();
     }
     let begin = log.rotate().unwrap();
-    log.recycle_before(begin.segment).unwrap();
+    log.recycle_before(begin.segment).and_then(Discarded::remove).unwrap();
     commit(&mut log, b"one");
     flush(&mut log);
     // Takes an old segment under its next number, with its old header.
@@ -326,11 +327,11 @@ fn prepared_segments_leave_no_place_for_spares() {
         flush(&mut log);
         begin = log.rotate().unwrap();
     }
-    // One prepared and the one that is written: one of the three is kept.
+    // One prepared and the one that is written: two of the three are kept.
     log.reserve(SEGMENT).unwrap();
     assert_eq!(disk.names().len(), 5);
-    log.recycle_before(begin.segment).unwrap();
-    assert_eq!(disk.names().len(), 3);
+    log.recycle_before(begin.segment).and_then(Discarded::remove).unwrap();
+    assert_eq!(disk.names().len(), 4);
 }
 
 #[test]
@@ -341,4 +342,34 @@ fn zeros_that_could_not_be_written_are_no_full_disk() {
     // Less than the doubled room would do: after a full disk that is tried, too.
     assert!(matches!(log.reserve(70_000), Err(Error::Io { .. })));
     assert!(matches!(log.reserve(1), Err(Error::Refused { .. })));
+}
+
+/// A writer waited for three syncs under its lock wherever commits went on in a next segment.
+#[test]
+fn a_write_that_nobody_waits_for_syncs_nothing() {
+    let disk = Disk::default();
+    let mut log = Log::create(disk.files(), start(), SEGMENT).unwrap();
+    let payload = [7; 3000];
+    for _ in 0..11 {
+        commit(&mut log, &payload);
+    }
+    assert!(log.waits_for_segment());
+    let synced = disk.sync_count();
+    assert!(log.write(false).unwrap().is_none());
+    assert!(log.waits_for_segment() && log.buffered_len() > 0);
+    assert_eq!(disk.sync_count(), synced);
+    // Whoever syncs has taken one of the steps when the writer's buffer is full.
+    let ticket = log.write(true).unwrap().unwrap();
+    for _ in 0..11 {
+        commit(&mut log, &payload);
+    }
+    assert!(log.buffered_len() as u64 > SEGMENT);
+    assert!(log.write(false).unwrap().is_none());
+    assert!(disk.sync_count() > synced);
+    let late = ticket.sync().unwrap();
+    log.synced(late);
+    flush(&mut log);
+    let found = redo(&disk.files(), start()).unwrap().0;
+    assert_eq!(found.len(), 22);
+    assert!(found.iter().all(|(_, found)| *found == payload));
 }
