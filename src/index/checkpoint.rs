@@ -21,6 +21,9 @@ pub(super) struct Job {
     started: Instant,
 }
 
+/// Entries of a step where a simulation says when one is due: its tables are small.
+const MANUAL_STEP: usize = 4;
+
 /// The file may be longer than its live pages by this many percent: the promise is three.
 const SLACK_PERCENT: u64 = 1;
 /// Passes over the file's tail before a checkpoint that was asked for gives up moving it down.
@@ -98,7 +101,10 @@ impl Inner {
             _ => after_close(writer),
         };
         let Some(persisted) = writer.persisted.take() else { return Ok(false) };
-        let checkpoint = writer.table.pager.freeze(persisted, log, clean);
+        let mut checkpoint = writer.table.pager.freeze(persisted, log, clean);
+        if self.manual {
+            checkpoint = checkpoint.in_steps_of(MANUAL_STEP);
+        }
         writer.must_checkpoint = false;
         *job = Some(Job { checkpoint, written: false, started: Instant::now() });
         Ok(true)

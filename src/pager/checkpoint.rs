@@ -23,13 +23,18 @@ use crate::page::meta::{self, Counts, LogPosition, Meta, SideMeta, ValueMeta};
 use crate::page::pointer::Pointer;
 use crate::page::{Frame, Kind, array, put_u64, word};
 
-/// Entries that one step writes, or installs under the lock.
-const STEP_ENTRIES: usize = 256;
+/// Bytes of entries that one step writes, or installs under the lock, if each is one page.
+const STEP_LEN: usize = 1 << 20;
+/// After so many steps what they have written is synced. All of it at once would keep the device
+/// busy, and who syncs the log meanwhile would wait for that.
+const PAUSE_STEPS: usize = 4;
 
 /// What is left to do of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Entries(usize),
+    /// The entries before this one are written; what that brought is to be synced.
+    Pause(usize),
     Trees,
     Bitmap,
     SyncData,
@@ -59,6 +64,7 @@ struct Placed {
 pub(crate) struct Checkpoint {
     shared: Arc<Shared>,
     phase: Phase,
+    step_entries: usize,
     dirty: Vec<Dirty>,
     dropped: Vec<PageRun>,
     values: FrozenValues,
@@ -98,6 +104,7 @@ impl Pager {
         Checkpoint {
             shared: self.shared.clone(),
             phase: Phase::Entries(0),
+            step_entries: STEP_LEN / self.shared.parameters.page_size,
             dirty,
             dropped: std::mem::take(&mut self.dropped),
             values: self.values.freeze(),
@@ -121,7 +128,8 @@ impl Pager {
         assert_eq!(checkpoint.phase, Phase::Written);
         let state = self.state().clone();
         let mut frames = Vec::new();
-        let batch = checkpoint.placed.iter().skip(checkpoint.installed).take(STEP_ENTRIES);
+        let batch = checkpoint.placed.iter().skip(checkpoint.installed);
+        let batch = batch.take(checkpoint.step_entries);
         for placed in batch {
             checkpoint.installed += 1;
             let dirty = placed.dirty;
@@ -197,6 +205,12 @@ fn frozen_chain(shared: &Shared, head: Option<u32>) -> Vec<u32> {
 }
 
 impl Checkpoint {
+    /// Makes its steps so many entries long.
+    pub(crate) fn in_steps_of(mut self, entries: usize) -> Checkpoint {
+        self.step_entries = entries;
+        self
+    }
+
     /// The log position that its meta page names.
     pub(crate) fn log(&self) -> LogPosition {
         self.log
@@ -211,6 +225,10 @@ impl Checkpoint {
     pub(crate) fn step(&mut self) -> Result<Progress> {
         self.phase = match self.phase {
             Phase::Entries(first) => self.write_entries(first)?,
+            Phase::Pause(next) => {
+                self.sync()?;
+                Phase::Entries(next)
+            }
             Phase::Trees => {
                 self.write_trees()?;
                 Phase::Bitmap
@@ -266,7 +284,7 @@ impl Checkpoint {
     }
 
     fn write_entries(&mut self, first: usize) -> Result<Phase> {
-        let end = (first + STEP_ENTRIES).min(self.dirty.len());
+        let end = (first + self.step_entries).min(self.dirty.len());
         let batch: Vec<Dirty> = self.dirty.iter().take(end).skip(first).copied().collect();
         let mut writer = Writer::new(&self.shared, self.old.meta.generation + 1, &mut self.taken);
         for dirty in batch {
@@ -287,7 +305,11 @@ impl Checkpoint {
             self.placed.push(Placed { dirty, frames, pages, pointer: next });
         }
         writer.flush()?;
-        Ok(if end < self.dirty.len() { Phase::Entries(end) } else { Phase::Trees })
+        Ok(match end {
+            _ if end == self.dirty.len() => Phase::Trees,
+            _ if end.is_multiple_of(PAUSE_STEPS * self.step_entries) => Phase::Pause(end),
+            _ => Phase::Entries(end),
+        })
     }
 
     fn write_trees(&mut self) -> Result<()> {
