@@ -2,8 +2,8 @@
 //! simulated disk, which has noted every call; afterwards the power is cut before calls picked at
 //! random, and what is recovered is held against what each writer knew by then.
 //!
-//! Threads come between each other as they like, so a run cannot be repeated; what it recovers from
-//! can, from the seed that a failure prints. `SPLITPOINT_SECONDS` makes each run go on for longer.
+//! Threads come between each other as they like, so a run cannot be repeated: a failure prints what
+//! the disk was called for. `SPLITPOINT_SECONDS` makes each run longer than its usual 2 seconds.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -96,41 +96,61 @@ fn check(index: &Index, writer: u64, known: &Known, cut: usize) {
 }
 
 fn run(durability: Durability, seed: u64) {
-    let each = durability == Durability::Immediate;
-    let seconds = std::env::var("SPLITPOINT_SECONDS").map_or(1, |text| text.parse().unwrap());
+    let seconds = std::env::var("SPLITPOINT_SECONDS").map_or(2, |text| text.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(seconds);
     let mut rng = Rng::new(seed);
-    for round in 0..2 * seconds {
-        let disk = SimulatedDisk::new(rng.next());
-        let index = options(&disk, durability).open(PATH).unwrap();
-        let until = Instant::now() + Duration::from_millis(150);
-        let known: Vec<Known> = std::thread::scope(|scope| {
-            let (index, disk) = (&index, &disk);
-            let spawn = |writer| scope.spawn(move || write(index, disk, writer, until, each));
-            let threads: Vec<_> = (0..WRITERS).map(spawn).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        let calls = disk.call_count();
-        let mut cuts: Vec<usize> = (0..30).map(|_| rng.below(calls + 1)).collect();
-        cuts.sort_unstable();
-        for cut in cuts {
-            let seed = rng.next();
-            for image in disk.crash_images(cut, seed, &Volume::LIGHT).take(3) {
-                println!("round {round}: cut before call {cut} of {calls}, seed {seed}");
-                let after = SimulatedDisk::from_image(&image, seed);
-                let index = options(&after, durability).manual().open(PATH);
-                // Before the first durable meta page there is no index to open.
-                let Ok(index) = index else {
-                    let acknowledged = |known: &Known| known.acknowledged.first().copied();
-                    let early = known.iter().filter_map(acknowledged).all(|(at, _)| at > cut);
-                    assert!(early, "{}", index.unwrap_err());
-                    continue;
-                };
-                (0..WRITERS).zip(&known).for_each(|(w, known)| check(&index, w, known, cut));
-                index.close().unwrap();
-            }
-        }
-        index.close().unwrap();
+    let (mut rounds, mut images) = (0, 0);
+    while rounds == 0 || Instant::now() < end {
+        images += round(durability, &mut rng);
+        rounds += 1;
     }
+    println!("{rounds} rounds, {images} images of a cut disk");
+}
+
+/// Writers for a while, then cuts; how many images were recovered from.
+fn round(durability: Durability, rng: &mut Rng) -> usize {
+    let each = durability == Durability::Immediate;
+    let disk = SimulatedDisk::new(rng.next());
+    let index = options(&disk, durability).open(PATH).unwrap();
+    let made = disk.call_count();
+    let until = Instant::now() + Duration::from_millis(150);
+    let known: Vec<Known> = std::thread::scope(|scope| {
+        let (index, disk) = (&index, &disk);
+        let spawn = |writer| scope.spawn(move || write(index, disk, writer, until, each));
+        let threads: Vec<_> = (0..WRITERS).map(spawn).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let calls = disk.call_count();
+    let mut cuts: Vec<usize> = (0..30).map(|_| made + rng.below(calls + 1 - made)).collect();
+    cuts.sort_unstable();
+    let mut count = 0;
+    for cut in cuts {
+        // Of all images of a cut the first have whole writes only, the last ones torn.
+        let skip = rng.below(9);
+        for image in
+            disk.crash_images(cut, rng.next(), &Volume::LIGHT).skip(skip).step_by(9).take(4)
+        {
+            let after = SimulatedDisk::from_image(&image, rng.next());
+            let recover = || options(&after, durability).manual().open(PATH).unwrap();
+            let recovered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let index = recover();
+                (0..WRITERS).zip(&known).for_each(|(w, known)| check(&index, w, known, cut));
+                assert!(index.check().unwrap().is_sound());
+                index.close().unwrap();
+            }));
+            if let Err(panic) = recovered {
+                println!(
+                    "cut before call {cut}, {:?}\n{}",
+                    image.choice(),
+                    disk.journal(Some(cut))
+                );
+                std::panic::resume_unwind(panic);
+            }
+            count += 1;
+        }
+    }
+    index.close().unwrap();
+    count
 }
 
 #[test]

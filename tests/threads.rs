@@ -426,3 +426,52 @@ fn what_a_held_value_keeps_is_shown() {
     let stats = index.stats().unwrap();
     assert_eq!((stats.held_len, stats.held_micros), (0, 0));
 }
+
+/// Whoever called `sync` while the log went on in next segments could end with a part of what was
+/// appended, and take with it the mark that a sync of the rest was asked for: the last commits
+/// before a pause stayed in memory until something else came.
+#[test]
+fn what_is_written_in_the_background_is_durable_soon_whoever_syncs() {
+    // More than a segment of the log, and few bursts to a checkpoint, which syncs as well.
+    const BURST: usize = 2_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(false).small_budgets(4 << 20, 16 << 20);
+    let index = options.open(folder.path().join("index")).unwrap();
+    let (stop, syncs) = (AtomicBool::new(false), AtomicBool::new(false));
+    let end = Instant::now() + patience();
+    let late = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                match syncs.load(Ordering::Relaxed) {
+                    true => index.sync().unwrap(),
+                    false => std::thread::yield_now(),
+                }
+            }
+        });
+        let late = (0..).map_while(|burst| {
+            syncs.store(true, Ordering::Relaxed);
+            let mut newest = None;
+            for n in 0..BURST {
+                // From here on the index itself is to sync; one call may be on its way.
+                if n == BURST - 1 - burst * 7 % 1_000 {
+                    syncs.store(false, Ordering::Relaxed);
+                }
+                let mut batch = Batch::new();
+                batch.insert(key(0, n % KEYS), [burst as u8; 300]);
+                newest = Some(index.commit(batch).unwrap());
+            }
+            let asked = Instant::now();
+            while index.durable_lsn() < newest.unwrap() && asked.elapsed() < Duration::from_secs(20)
+            {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            let is_late = index.durable_lsn() < newest.unwrap();
+            (is_late || Instant::now() < end).then_some((burst, is_late))
+        });
+        let late = late.into_iter().find(|(_, is_late)| *is_late).map(|(burst, _)| burst);
+        stop.store(true, Ordering::Relaxed);
+        late
+    });
+    assert_eq!(late, None, "the burst's last commit was never durable");
+    index.close().unwrap();
+}

@@ -121,7 +121,12 @@ fn sync_loop(inner: &Weak<Inner>, requested: Requested) {
     };
     while requested.next(take).is_some() {
         let Some(inner) = inner.upgrade() else { break };
-        let newest = inner.writer().newest_lsn();
+        let newest = {
+            let mut writer = inner.writer();
+            // Under one lock: whoever commits after `newest` asks anew.
+            writer.sync_due_within = None;
+            writer.newest_lsn()
+        };
         // A failure has made the index refuse writes: the next writer hears of it.
         let _ = inner.wait_durable(newest);
     }

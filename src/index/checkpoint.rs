@@ -62,7 +62,7 @@ impl Inner {
     fn begin_job(&self, job: &mut Option<Job>, clean: bool) -> Result<bool> {
         let lead = self.lead();
         let mut writer = self.synced_writer(&lead)?;
-        self.freeze(&mut writer, clean, job)
+        self.freeze(&lead, &mut writer, clean, job)
     }
 
     /// The writer, when all that is appended is durable and applied: most of it is made so while
@@ -83,9 +83,15 @@ impl Inner {
         Ok(writer)
     }
 
-    /// Under the lead's protection: C9, all before the checkpoint's LSN is durable and applied, and
-    /// nothing after it is.
-    fn freeze(&self, writer: &mut Writer, clean: bool, job: &mut Option<Job>) -> Result<bool> {
+    /// Called with what `synced_writer` gave, by who leads since: all before the checkpoint's LSN is
+    /// durable and applied, nothing after it is (C9).
+    fn freeze(
+        &self,
+        _lead: &Lead<'_>,
+        writer: &mut Writer,
+        clean: bool,
+        job: &mut Option<Job>,
+    ) -> Result<bool> {
         // Commits that change nothing fill the log, too.
         let log_len = writer.log.as_ref().map_or(0, crate::log::Log::live_len);
         let needs_log = clean && writer.log.is_some() || log_len > self.log_budget / 2;

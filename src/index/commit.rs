@@ -2,7 +2,7 @@
 //!
 //! Whoever waits first leads: it writes what is buffered, syncs without holding the writer's lock,
 //! applies what is durable now, and wakes the others. A checkpoint leads as well while it switches
-//! the log's segment, so that there is one sync of the log at a time.
+//! the log's segment. Only a writer whose buffer is full syncs without the lead.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -106,14 +106,14 @@ impl Inner {
                 // A panic under the lock is noticed when it is taken.
                 self.shared.check_not_refused()?;
                 let newest = writer.newest_lsn();
-                writer.sync_due_within = None;
                 let Some(log) = &mut writer.log else { return Err(Error::Closed) };
                 (self.or_refuse(log.write(true))?, newest)
             };
             let asked = *asked.get_or_insert(newest);
             let Some(ticket) = ticket else {
                 // Nothing was left to sync: all of it is durable.
-                return self.note_durable(&mut self.writer(), newest);
+                self.note_durable(&mut self.writer(), newest);
+                return Ok(());
             };
             served += std::mem::take(&mut self.group().arrived);
             let started = Instant::now();
@@ -127,7 +127,7 @@ impl Inner {
             let mut group = self.group();
             (group.expected, group.sync_time) = (served + group.arrived, taken);
             drop(group);
-            self.note_synced(&mut self.writer(), synced)?;
+            self.note_synced(&mut self.writer(), synced);
             // Where the log goes on in a next segment, more than one sync is due.
             if synced.lsn >= asked {
                 return Ok(());
@@ -138,7 +138,6 @@ impl Inner {
     /// Syncs the log under the writer's lock and applies all of it.
     pub(super) fn sync_locked(&self, _lead: &Lead<'_>, writer: &mut Writer) -> Result<()> {
         let newest = writer.newest_lsn();
-        writer.sync_due_within = None;
         while let Some(log) = &mut writer.log {
             let Some(ticket) = self.or_refuse(log.write(true))? else { break };
             let started = Instant::now();
@@ -148,26 +147,26 @@ impl Inner {
                 self.or_refuse(ticket.sync())?
             };
             self.counters.note_sync(started.elapsed());
-            self.note_synced(writer, synced)?;
+            self.note_synced(writer, synced);
         }
         // Whoever waits is served: all that is appended is durable.
         self.group().arrived = 0;
-        self.note_durable(writer, newest)
+        self.note_durable(writer, newest);
+        Ok(())
     }
 
-    fn note_synced(&self, writer: &mut Writer, synced: Synced) -> Result<()> {
+    fn note_synced(&self, writer: &mut Writer, synced: Synced) {
         if let Some(log) = &mut writer.log {
             log.synced(synced);
         }
-        self.note_durable(writer, synced.lsn)
+        self.note_durable(writer, synced.lsn);
     }
 
-    fn note_durable(&self, writer: &mut Writer, lsn: Lsn) -> Result<()> {
+    fn note_durable(&self, writer: &mut Writer, lsn: Lsn) {
         writer.apply_until(lsn);
         self.note_record_count(writer);
         let mut group = self.group();
         group.durable = group.durable.max(lsn);
-        Ok(())
     }
 
     /// After a failed write or sync of the log nothing that was pending may ever be shown, and

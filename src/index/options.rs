@@ -184,8 +184,8 @@ impl Options {
     /// Bytes that the log may grow to between two checkpoints, at least 1 MiB. A larger log means
     /// fewer checkpoints, so fewer bytes written, and a longer recovery: that reads the log, never
     /// the table. Default 256 MiB, some two million changes of 100 bytes. One commit may be larger.
-    /// While the index is open for writing its old segments wait for reuse, up to eight of an eighth
-    /// of this or 16 MiB each; on a full disk they are given up.
+    /// While the index is open for writing up to eight old segments wait for reuse, each an eighth
+    /// of this, 16 MiB at most; on a full disk they are given up.
     pub fn log_budget(mut self, bytes: u64) -> Options {
         self.log_budget = bytes.max(1 << 20);
         self

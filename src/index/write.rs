@@ -183,6 +183,7 @@ impl Inner {
                 self.wait_durable(lsn)
             }
             Durability::Background(mut within) => {
+                // What waits for a segment takes memory.
                 if writer.log.as_ref().is_some_and(crate::log::Log::waits_for_segment) {
                     within = std::time::Duration::ZERO;
                 }

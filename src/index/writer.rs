@@ -43,7 +43,7 @@ pub(super) struct Writer {
     pending: Pending,
     prepared: Vec<Step>,
     pub(super) closed: bool,
-    /// How soon the thread that syncs was asked to, if there is something to sync.
+    /// How soon the thread that syncs was asked to, if it has not begun to since.
     pub(super) sync_due_within: Option<std::time::Duration>,
 }
 

@@ -6,9 +6,9 @@
 //!
 //! - `record`: one record <-> bytes
 //! - `segment`: a segment's header <-> bytes; the names of segments
-//! - `writer`: [`Log`]: append, write, sync, rotate
+//! - `writer`: [`Log`]: append, write, rotate
 //! - `sync`: what is due to be synced, one sync at a time
-//! - `room`: the part of [`Log`] that can run out of disk: zeros ahead, prepared segments, reuse
+//! - `room`: the part of [`Log`] that can run out of disk: zeros ahead, prepared segments, reuse and removal
 //! - `reader`: the bytes of one segment, as a reader sees them
 //! - `read`: redo, and the line between a torn tail and damage
 //! - `rescue`: what is left of a damaged log

@@ -22,7 +22,7 @@ use crate::storage::OpenMode;
 const FIRST_CAPACITY: u64 = 64 << 10;
 /// A segment does not grow by more at once than a writer may wait for.
 const GROWTH_MAX: u64 = 512 << 10;
-/// How many segments that nobody needs are kept at least, and at most.
+/// How many segments that nobody needs are kept at least, and at most, prepared ones among them.
 const SPARES: RangeInclusive<usize> = 2..=8;
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -183,7 +183,8 @@ impl Log {
         self.discard(0)
     }
 
-    /// Gives up spares but for the newest `kept`: what stays comes right before the live ones.
+    /// Gives up spares but for the newest `kept`: what stays comes right before the live ones, without
+    /// a gap, which salvage relies on.
     fn discard(&mut self, kept: usize) -> Discarded {
         let count = self.spares.len().saturating_sub(kept);
         Discarded { segments: self.spares.drain(..count).collect(), syncs: self.syncs.clone() }
@@ -218,14 +219,14 @@ impl Discarded {
     pub(crate) fn remove(self) -> Result<()> {
         self.syncs.check()?;
         let files = &self.syncs.files;
-        let mut result = Ok(());
+        // Oldest first, and no further than one that stays: salvage replays what it finds, and would
+        // take a gap for one of the newest commits.
         for segment in self.segments {
             let path = files.segment_path(segment.number);
             drop(segment);
-            let removed = files.storage.remove(&path).map_err(|e| Error::io("remove", &path, e));
-            result = result.and(removed);
+            files.storage.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
         }
-        result
+        Ok(())
     }
 }
 

@@ -12,8 +12,8 @@ use crate::storage::StorageFile;
 
 /// Syncs, one at a time, and whether a write or sync ever failed.
 ///
-/// The operating system reports a failed sync to one caller only (F7). Were a ticket's sync and a
-/// rollover's to run at once, the one could swallow the other's failure.
+/// The operating system reports a failed sync to one caller only (F7). Were the sync of
+/// who leads and one in [`super::Log::write`] to run at once, the one could swallow the other's failure.
 #[derive(Debug)]
 pub(super) struct Syncs {
     pub(super) files: LogFiles,
@@ -97,11 +97,11 @@ impl SyncTicket {
 
     /// Syncs. Needs no lock. After a failure the log refuses everything.
     pub(crate) fn sync(self) -> Result<Synced> {
-        self.try_sync().map_err(Error::of_unknown_fate)
+        self.sync_raw().map_err(Error::of_unknown_fate)
     }
 
-    /// The same where nothing relies on it yet.
-    pub(super) fn try_sync(self) -> Result<Synced> {
+    /// The same where nothing relies on it yet: the error is the system's.
+    pub(super) fn sync_raw(self) -> Result<Synced> {
         self.syncs.sync(&*self.file, self.synced).map(|()| self.synced)
     }
 

@@ -5,7 +5,7 @@
 //!   (can fail)  (cannot)           (L5)             (L5, outside any lock)
 //! ```
 //!
-//! One owner, who holds a lock around every call but [`SyncTicket::sync`]. Does not know when a
+//! One owner, who holds a lock around every call but [`SyncTicket::sync`] and `Discarded::remove`. Does not know when a
 //! commit may be acknowledged: the owner asks the ticket.
 
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ use crate::storage::StorageFile;
 
 /// A buffer that grew beyond this is given back when it is empty.
 const BUFFER_KEPT: usize = 4 << 20;
+/// So many bytes may wait for a next segment, or as many as it has.
+const WAITING_MAX: u64 = 4 << 20;
 
 /// A segment that is being written, holds commits that redo needs, or is prepared to.
 #[derive(Debug)]
@@ -211,14 +213,15 @@ impl Log {
     ///
     /// Where commits go on into a next segment, the old one and the next one's header are to be
     /// synced first (L3): if `durable`, those syncs are due one by one, so the caller comes back
-    /// until none is. Else the rest stays in the buffer, unless it has grown long.
+    /// until none is. Else the rest stays in the buffer; once that has grown long the steps, with
+    /// their syncs, are taken here.
     pub(crate) fn write(&mut self, durable: bool) -> Result<Option<SyncTicket>> {
         self.syncs.check()?;
         while let Some(ticket) = self.take_turn().map_err(Error::of_unknown_fate)? {
             if durable {
                 return Ok(Some(ticket));
             }
-            if (self.buffered_len() as u64) < self.segment_size.min(BUFFER_KEPT as u64) {
+            if (self.buffered_len() as u64) < self.segment_size.min(WAITING_MAX) {
                 return Ok(None);
             }
             let synced = ticket.sync()?;
@@ -338,7 +341,7 @@ impl Log {
         self.capacity = self.tail().capacity;
         self.offset = segment::HEADER_SIZE;
         while let Some(ticket) = self.take_turn()? {
-            let synced = ticket.try_sync()?;
+            let synced = ticket.sync_raw()?;
             self.synced(synced);
         }
         Ok(())

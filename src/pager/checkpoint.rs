@@ -26,7 +26,7 @@ use crate::page::{Frame, Kind, array, put_u64, word};
 /// Bytes of entries that one step writes, or installs under the lock, if each is one page.
 const STEP_LEN: usize = 1 << 20;
 /// After so many steps what they have written is synced. All of it at once would keep the device
-/// busy, and who syncs the log meanwhile would wait for that.
+/// busy, and whoever syncs the log meanwhile would wait for that.
 const PAUSE_STEPS: usize = 4;
 
 /// What is left to do of a checkpoint.
