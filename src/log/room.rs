@@ -21,7 +21,7 @@ use crate::storage::OpenMode;
 /// A new segment's first bytes: a tiny index has a tiny log.
 const FIRST_CAPACITY: u64 = 64 << 10;
 /// A segment does not grow by more at once than a writer may wait for.
-const GROWTH_MAX: u64 = 512 << 10;
+const GROWTH_MAX: u64 = 4 << 20;
 /// How many segments that nobody needs are kept at least, and at most, prepared ones among them.
 const SPARES: RangeInclusive<usize> = 2..=8;
 
