@@ -88,7 +88,7 @@ pub mod simulation {
     };
 }
 pub use index::{
-    Batch, Cursor, Difference, Durability, HotBackup, Index, Iter, Options, Stats, Value,
+    Batch, Cursor, Difference, Durability, HotBackup, Index, Iter, Options, Reader, Stats, Value,
 };
 pub use log::Lsn;
 

@@ -1,5 +1,5 @@
 //! The layers of DESIGN.md, as a test: a file of `src` uses names of its own and of lower layers
-//! only; `unsafe` stands in four files; every file says what it is; none is long without a reason.
+//! only; `unsafe` stands in five files; every file says what it is; none is long without a reason.
 //!
 //! Modules under `#[cfg(test)]` may use what they test.
 
@@ -21,8 +21,13 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The files with `unsafe` code. Each opens with the proof that it is sound.
-const UNSAFE: &[&str] =
-    &["src/page/view.rs", "src/pager/arena.rs", "src/pager/epoch.rs", "src/storage/map.rs"];
+const UNSAFE: &[&str] = &[
+    "src/page/processor.rs",
+    "src/page/view.rs",
+    "src/pager/arena.rs",
+    "src/pager/epoch.rs",
+    "src/storage/map.rs",
+];
 
 /// The most lines of a file.
 const LINES_MAX: usize = 500;

@@ -155,6 +155,17 @@ impl Run {
                         |i: usize, found: Option<&[u8]>| self.judge(some[i], least[i], found);
                     self.index.get_many_with(&keys, judge).unwrap();
                 }
+                2 => {
+                    let mut reader = self.index.reader().unwrap();
+                    for _ in 0..rng.below(60) {
+                        let n = rng.below(KEYS);
+                        let least = self.least(n);
+                        self.judge(n, least, reader.get(key(n)).unwrap().as_deref());
+                        if rng.below(20) == 0 {
+                            reader.renew();
+                        }
+                    }
+                }
                 1 => {
                     let least = self.least(n);
                     let found = self.index.get(key(n)).unwrap();

@@ -149,7 +149,8 @@ impl Run {
                 230..250 => self.exchange(),
                 250..255 => self.set_metadata(),
                 255..400 => self.get(),
-                400..406 => self.get_many(),
+                400..404 => self.get_many(),
+                404..406 => self.read(),
                 406..410 => self.get_many_into(),
                 draw => {
                     let removals = [150, 300, 450][tide];
@@ -179,6 +180,29 @@ impl Run {
         let found = self.index.get(&key).unwrap();
         assert_eq!(found.as_deref(), self.model.get(&key).map(Vec::as_slice), "get {key:?}");
         assert_eq!(self.index.contains_key(&key).unwrap(), found.is_some(), "{key:?} is there");
+    }
+
+    /// Lookups under one pin see what is written meanwhile, and what was found before stays as it was.
+    fn read(&mut self) {
+        let index = self.index.clone();
+        let mut reader = index.reader().unwrap();
+        for _ in 0..self.rng.below(20) {
+            let key = self.key();
+            let before = reader.get(&key).unwrap();
+            let expected = self.model.get(&key).cloned();
+            assert_eq!(before.as_deref(), expected.as_deref(), "read {key:?}");
+            match self.rng.below(3) {
+                0 => self.insert(),
+                1 => self.remove(),
+                _ => {}
+            }
+            assert_eq!(before.as_deref(), expected.as_deref(), "{key:?} is as it was");
+            let is_there = self.model.contains_key(&key);
+            assert_eq!(reader.contains_key(&key).unwrap(), is_there, "{key:?} is there");
+            if self.rng.below(5) == 0 {
+                reader.renew();
+            }
+        }
     }
 
     fn get_many(&mut self) {

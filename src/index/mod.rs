@@ -14,6 +14,7 @@ mod iter;
 pub(crate) mod open;
 mod options;
 mod pending;
+mod reader;
 mod rows;
 mod stats;
 mod value;
@@ -34,6 +35,7 @@ pub(crate) use hot::backup_file_on;
 pub use iter::{Cursor, Iter};
 pub(crate) use open::{partial_name, sync_folder};
 pub use options::{Durability, Options};
+pub use reader::Reader;
 pub use stats::Stats;
 pub use value::Value;
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::Result;
 use crate::pager::{Held, PinnedBytes, Shared, ValueBytes};
-use crate::table::get::{Hit, contains, get};
+use crate::table::get::{Hit, contains, get_as};
 use crate::table::many::{ValueUse, get_many};
 
 /// A value, where it stands: in the map of the file or in a page in memory. It is copied only
@@ -86,8 +86,7 @@ impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value<'_> {
 pub(super) fn find<'a>(shared: &'a Shared, key: &[u8]) -> Result<Option<Value<'a>>> {
     let found = shared.epoch.hold(|pin| {
         shared.check_open()?;
-        let hit = get(shared, pin, key)?;
-        Ok::<_, crate::Error>(hit.map(held))
+        get_as(shared, pin, key, Held::Pinned, held_apart)
     })?;
     Ok(found.map(|found| Value {
         bytes: match found {
@@ -102,6 +101,12 @@ pub(super) fn is_there(shared: &Shared, key: &[u8]) -> Result<bool> {
     let pin = shared.epoch.pin();
     shared.check_open()?;
     contains(shared, &pin, key)
+}
+
+/// As `held`, out of the way of lookups that find their value in a page.
+#[inline(never)]
+fn held_apart(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
+    held(hit)
 }
 
 #[inline]

@@ -1,32 +1,83 @@
 //! Where a search most likely ends: a guess from one cell, for those who ask for memory ahead, and
-//! for lookups, which are done if it has the key.
+//! for lookups, which are done if it has the key. Few instructions, since that is what lets a processor
+//! begin the next lookup while this one waits for memory.
 //!
 //! One page. Knows nothing of what is done with the guess.
 
-use super::bucket::{SlotPlace, filter_bit, home_cell, record_at, spill_of, tag};
-use super::record::{LargeRecord, Record};
+use super::bucket::{filter_bit, home_cell, spill_of, tag};
+use super::record::{LargeRecord, Record, is_same, short_value};
 use super::shape::Shape;
 use super::{View, fixed};
 
-/// The first slot of a hash's home cell that bears its tag, and the offset of the record there: where
-/// a search most likely ends.
-#[inline]
-pub(crate) fn candidate(
-    page: View<'_>,
-    shape: &Shape,
-    cells: usize,
-    hash: u64,
-) -> Option<(SlotPlace, usize)> {
-    let home = home_cell(hash, cells);
-    match shape {
-        Shape::General => {
-            let cell = page.cell(home)?;
-            let lane = first_bit(cell.matches(tag(hash)))?;
-            Some((SlotPlace { cell: home, lane }, cell.offset(lane)))
+/// A record's bytes, to the page's end where records have lengths of their own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate<'a>(&'a [u8]);
+
+impl<'a> Candidate<'a> {
+    /// Where a search most likely ends: the first slot of a hash's home cell that bears its tag.
+    #[inline(always)]
+    pub(crate) fn find(
+        page: View<'a>,
+        shape: &Shape,
+        cells: usize,
+        hash: u64,
+    ) -> Option<Candidate<'a>> {
+        let home = home_cell(hash, cells);
+        let candidates = match shape {
+            Shape::General => page.cell(home)?.matches(tag(hash)),
+            Shape::Fixed(_) => page.tag_cell(home)?.matches(fixed::tag(hash)),
+        };
+        Candidate::at(page, shape, home, first_bit(candidates)?)
+    }
+
+    /// The record of a lane of a general page, or of a slot of a page of fixed sizes.
+    #[inline(always)]
+    fn at(page: View<'a>, shape: &Shape, cell: usize, bit: usize) -> Option<Candidate<'a>> {
+        match shape {
+            Shape::General => page.tail(cell, bit),
+            Shape::Fixed(of) => page.piece(cell, bit, of.place(cell, bit)),
         }
-        Shape::Fixed(of) => {
-            let slot = first_bit(page.tag_cell(home)?.matches(fixed::tag(hash)))?;
-            Some((SlotPlace { cell: home, lane: slot + 1 }, of.place(home, slot).start))
+        .map(Candidate)
+    }
+
+    /// Its bytes, and perhaps those of records behind it.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Its value, if it has this key and is of the kind that most are.
+    #[inline(always)]
+    pub(crate) fn value(&self, shape: &Shape, key: &[u8]) -> Option<&'a [u8]> {
+        match shape {
+            Shape::General => short_value(self.0, key),
+            Shape::Fixed(of) => {
+                let (found, value) = self.0.split_at_checked(of.key_size)?;
+                (found.len() == key.len() && is_same(found, key)).then_some(value)
+            }
+        }
+    }
+
+    /// The record, whatever it is.
+    pub(crate) fn record(&self, shape: &Shape) -> Option<Record<'a>> {
+        match shape {
+            Shape::General => Record::decode(self.0),
+            Shape::Fixed(of) => {
+                let (key, value) = self.0.split_at_checked(of.key_size)?;
+                Some(Record::Inline { key, value })
+            }
+        }
+    }
+
+    /// What it says of a key.
+    #[inline(never)]
+    pub(crate) fn look(&self, shape: &Shape, key: &[u8]) -> Glance<'a> {
+        match self.record(shape) {
+            Some(Record::Inline { key: found, value }) if found == key => Glance::Hit(value),
+            Some(Record::Large(large, found)) if found == key && !large.has_long_key() => {
+                Glance::Large(large)
+            }
+            _ => Glance::Unknown,
         }
     }
 }
@@ -44,7 +95,7 @@ pub(crate) enum Glance<'a> {
 }
 
 /// Looks for a key in the first slot of its home cell that bears its tag.
-#[inline]
+#[inline(always)]
 pub(crate) fn glance<'a>(
     page: View<'a>,
     shape: &Shape,
@@ -55,21 +106,17 @@ pub(crate) fn glance<'a>(
     let home = home_cell(hash, cells);
     let cell = match shape {
         Shape::General => page.cell(home).map(|c| (c.header(), c.matches(tag(hash)))),
-        Shape::Fixed(_) => {
-            page.tag_cell(home).map(|c| (c.header(), c.matches(fixed::tag(hash)) << 1))
-        }
+        Shape::Fixed(_) => page.tag_cell(home).map(|c| (c.header(), c.matches(fixed::tag(hash)))),
     };
     let Some((header, candidates)) = cell else { return Glance::Unknown };
-    let Some(lane) = first_bit(candidates) else {
+    let Some(bit) = first_bit(candidates) else {
         let leads_on = spill_of(header) > 0 || header & filter_bit(hash) != 0;
         return if leads_on { Glance::Unknown } else { Glance::Nowhere };
     };
-    match record_at(page, shape, SlotPlace { cell: home, lane }) {
-        Some(Record::Inline { key: found, value }) if found == key => Glance::Hit(value),
-        Some(Record::Large(large, found)) if found == key && !large.has_long_key() => {
-            Glance::Large(large)
-        }
-        _ => Glance::Unknown,
+    let Some(candidate) = Candidate::at(page, shape, home, bit) else { return Glance::Unknown };
+    match candidate.value(shape, key) {
+        Some(value) => Glance::Hit(value),
+        None => candidate.look(shape, key),
     }
 }
 
@@ -129,14 +176,13 @@ mod tests {
             assert_eq!(look(&frame, hash(2, 50), b"key9"), "unknown", "a tag proves nothing");
             assert_eq!(look(&frame, hash(2, 70), b"key9"), "nowhere");
             assert_eq!(look(&frame, hash(3, 50), b"key1"), "nowhere");
-            let place = candidate(frame.view(), &shape, cells, hash(2, 60)).unwrap();
-            assert_eq!((place.0.cell, place.0.lane), (2, 2));
-            let start = match shape {
-                Shape::General => 4096 - 2 * 46,
-                Shape::Fixed(of) => of.place(2, 1).start,
-            };
-            assert_eq!(place.1, start);
-            assert!(candidate(frame.view(), &shape, cells, hash(2, 70)).is_none());
+            let candidate = Candidate::find(frame.view(), &shape, cells, hash(2, 60)).unwrap();
+            assert_eq!(candidate.record(&shape), Some(record(b"key2")));
+            assert_eq!(candidate.value(&shape, b"key2"), Some(&[7; 40][..]));
+            assert_eq!(candidate.value(&shape, b"key3"), None);
+            assert_eq!(candidate.value(&shape, b"key22"), None);
+            assert_eq!(candidate.value(&shape, b""), None);
+            assert!(Candidate::find(frame.view(), &shape, cells, hash(2, 70)).is_none());
             // What is noted of overflow leads on, for its own bit of the filter.
             frame.note_overflow(hash(2, 70));
             assert_eq!(look(&frame, hash(2, 70), b"key9"), "unknown");

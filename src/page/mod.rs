@@ -28,6 +28,7 @@ pub(crate) mod edit;
 mod fixed;
 pub(crate) mod meta;
 pub(crate) mod pointer;
+mod processor;
 pub(crate) mod record;
 pub(crate) mod shape;
 pub(crate) mod spans;
@@ -36,8 +37,9 @@ pub(crate) mod usage;
 mod view;
 
 pub(crate) use cell::{CELL_SLOTS, Cell, TagCell};
+pub(crate) use processor::prefetch;
 pub(crate) use view::{
-    Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, prefetch, record_count,
+    Frame, LINE_SIZE, OwnedPage, View, cell_count, heap_start, live_len, record_count,
     zeroed_marks, zeroed_words,
 };
 

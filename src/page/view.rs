@@ -34,6 +34,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::cell::{Cell, TAG_SLOTS, TagCell};
+use super::processor::prefetch;
 use super::{HEADER_SIZE, word};
 
 /// Bytes of a cache line, and of a cell.
@@ -53,19 +54,6 @@ pub(crate) struct View<'a> {
 unsafe impl Send for View<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for View<'_> {}
-
-/// Asks the processor to have the cache line at an address ready, whatever is there.
-#[inline]
-pub(crate) fn prefetch<T>(address: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch of any address has no effect that a program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = address;
-}
 
 impl<'a> View<'a> {
     /// # Safety
@@ -112,9 +100,9 @@ impl<'a> View<'a> {
         self.atomic(index).map_or(0, |word| u64::from_le(word.load(Ordering::Acquire)))
     }
 
-    /// The words of a cell, and all that their stores published; `None` outside the page.
+    /// The words of a cell; `None` outside the page.
     #[inline]
-    fn line(&self, index: usize) -> Option<[u64; LINE_WORDS]> {
+    fn line_words(&self, index: usize) -> Option<&'a [AtomicU64; LINE_WORDS]> {
         let offset = HEADER_SIZE + index * LINE_SIZE;
         if offset + LINE_SIZE > self.len {
             return None;
@@ -122,7 +110,13 @@ impl<'a> View<'a> {
         // SAFETY: within the view, by the check above.
         let line = unsafe { self.start.add(offset).cast::<[AtomicU64; LINE_WORDS]>() };
         // SAFETY: rules 1 and 2: allocated, aligned, and only accessed as atomics.
-        let line = unsafe { line.as_ref() };
+        Some(unsafe { line.as_ref() })
+    }
+
+    /// What the words of a cell hold, and all that their stores published.
+    #[inline]
+    fn line(&self, index: usize) -> Option<[u64; LINE_WORDS]> {
+        let line = self.line_words(index)?;
         Some(line.each_ref().map(|word| u64::from_le(word.load(Ordering::Acquire))))
     }
 
@@ -137,7 +131,8 @@ impl<'a> View<'a> {
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the offset's 16 bits are meant")]
     pub(crate) fn tail(&self, cell: usize, lane: usize) -> Option<&'a [u8]> {
-        let word = self.word((HEADER_SIZE + cell * LINE_SIZE) / 8 + lane / 2);
+        let word = self.line_words(cell)?.get(lane / 2 % LINE_WORDS)?;
+        let word = u64::from_le(word.load(Ordering::Acquire));
         let offset = (word >> (32 * (lane % 2) + 16)) as u16;
         self.tail_at(offset.into())
     }

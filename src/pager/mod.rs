@@ -280,9 +280,9 @@ impl Shared {
     ) -> Option<(View<'p>, usize)> {
         let (is_frame, number, cell_count) = Pointer::known(pointer)?;
         let view = if is_frame {
-            self.arena.view(u32::try_from(number).ok()?)
+            self.arena.view(number)
         } else {
-            self.map.load(pin).view(self.offset_of(number), self.parameters.page_size)?
+            self.map.load(pin).page(number, self.parameters.page_size)?
         };
         Some((view, cell_count))
     }

@@ -200,6 +200,22 @@ impl Map {
         Some(unsafe { View::new(start, len) })
     }
 
+    /// The page of this number, where all have so many bytes; `None` outside the window, or if that is
+    /// no multiple of 8.
+    #[inline]
+    pub(crate) fn page(&self, number: u32, size: usize) -> Option<View<'_>> {
+        let last = self.len.checked_sub(size)?;
+        // A product that wrapped around is a multiple of 8 as well, and looked at as any other.
+        let offset = usize::try_from(u64::from(number).wrapping_mul(size as u64)).ok()?;
+        if offset > last || !size.is_multiple_of(8) {
+            return None;
+        }
+        // SAFETY: rule 3: within the window.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: rules 1 and 2; the view's lifetime is that of the borrow of the map.
+        Some(unsafe { View::new(start, size) })
+    }
+
     /// The `len` bytes at `offset` of a published page or value; `None` outside the window.
     #[inline]
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Option<&[u8]> {

@@ -55,14 +55,26 @@ enum Located<'p> {
 }
 
 /// The value of a key.
-#[inline]
 pub(crate) fn get<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8]) -> Result<Option<Hit<'p>>> {
+    get_as(shared, pin, key, Hit::Inline, |hit| hit)
+}
+
+/// The value of a key, as `inline` makes it of one in a page and `other` of any. Both and the glance are
+/// compiled into the caller, so that what most lookups find stays in registers.
+#[inline(always)]
+pub(crate) fn get_as<'p, R>(
+    shared: &'p Shared,
+    pin: &'p Pin<'_>,
+    key: &[u8],
+    inline: impl FnOnce(&'p [u8]) -> R,
+    other: impl FnOnce(Hit<'p>) -> R,
+) -> Result<Option<R>> {
     let hash = hash(key, shared.parameters.hash_seed);
     match glance(shared, pin, key, hash) {
-        Glance::Hit(value) => Ok(Some(Hit::Inline(value))),
-        Glance::Large(large) => large_hit(shared, pin, &large).map(Some),
+        Glance::Hit(value) => Ok(Some(inline(value))),
         Glance::Nowhere => Ok(None),
-        Glance::Unknown => get_hashed(shared, pin, key, hash),
+        Glance::Large(large) => Ok(Some(other(large_hit(shared, pin, &large)?))),
+        Glance::Unknown => Ok(get_hashed(shared, pin, key, hash)?.map(other)),
     }
 }
 
@@ -79,7 +91,7 @@ pub(crate) fn contains(shared: &Shared, pin: &Pin<'_>, key: &[u8]) -> Result<boo
 /// What one look says: at the page if it is known to be sound, at one slot of it. That settles most
 /// lookups, in so few instructions that the processor begins the next one while this one waits for
 /// memory.
-#[inline]
+#[inline(always)]
 fn glance<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8], hash: u64) -> Glance<'p> {
     let state = shared.state.load(pin);
     let (side, splitpoint) = state.side_of(hash);
@@ -99,6 +111,7 @@ fn glance<'p>(shared: &'p Shared, pin: &'p Pin<'_>, key: &[u8], hash: u64) -> Gl
 }
 
 /// The value of a key whose hash is known.
+#[inline(never)]
 pub(crate) fn get_hashed<'p>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,
@@ -231,6 +244,7 @@ fn searched<'v, 'p>(
     }
 }
 
+#[inline(never)]
 pub(super) fn large_hit<'p>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,

@@ -5,15 +5,17 @@
 //! (*believe a hit*); whatever else they found is looked up anew by `get_hashed`. Knows nothing of
 //! who asks.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::get::{Hit, get_hashed, large_hit};
 use crate::error::Result;
 use crate::hash::hash;
-use crate::page::bucket::{SlotPlace, home_cell, record_at};
-use crate::page::candidate::candidate;
+use crate::page::bucket::home_cell;
+use crate::page::candidate::{Candidate, Glance};
 use crate::page::record::Record;
-use crate::page::{HEADER_SIZE, LINE_SIZE, View};
+use crate::page::{HEADER_SIZE, LINE_SIZE, View, prefetch};
 use crate::pager::{Page, Pin, Shared, State, Which};
 
 /// Keys that are on their way together: more than the lines that a core can wait for at once, and
@@ -50,10 +52,12 @@ pub(crate) enum ValueUse {
 #[derive(Clone, Copy, Default)]
 struct Lane<'p> {
     hash: u64,
+    /// The word of its bucket.
+    word: Option<&'p AtomicU64>,
     /// Its bucket's page and the page's cell count.
     page: Option<(View<'p>, usize)>,
-    /// The slot of the first record with its tag, and the record's offset.
-    slot: Option<(SlotPlace, usize)>,
+    /// The first record with its tag.
+    candidate: Option<Candidate<'p>>,
 }
 
 /// Calls `found` with each key's place in `keys` and its value, in the keys' order.
@@ -80,12 +84,17 @@ pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
         for (wave, keys) in keys.chunks(LANES).enumerate() {
             let first = batch * BATCH + wave * LANES;
             let lanes = lanes.get_mut(..keys.len()).unwrap_or_default();
+            let state = shared.state.load(pin);
             for (lane, key) in lanes.iter_mut().zip(keys) {
                 lane.hash = hash(key.as_ref(), shared.parameters.hash_seed);
+                let (side, _) = state.side_of(lane.hash);
+                let word = side.word(Which::Buckets, side.layout.bucket_of(lane.hash));
+                prefetch(word);
+                lane.word = Some(word);
             }
             let lines =
                 lines_of(shared, keys.first().map_or(0, |key| key.as_ref().len()), value_len);
-            waited = waited.max(fetch(shared, pin, lanes, lines));
+            waited = waited.max(fetch(shared, pin, state, lanes, lines));
             if shared.has_large() && (is_cold || shared.is_cold()) {
                 ask_for_values(shared, pin, lanes);
             }
@@ -136,9 +145,19 @@ fn look<'p, K: AsRef<[u8]>>(
         if let (true, Some(ahead)) = (reads_on, lanes.get(i + VALUES_AHEAD)) {
             fetch_value(shared, pin, ahead, (lines, value_len));
         }
-        let hit = match believed(shared, pin, lane, key.as_ref())? {
-            Some(hit) => Some(hit),
-            None => get_hashed(shared, pin, key.as_ref(), lane.hash)?,
+        let key = key.as_ref();
+        // Believed: if the record that the waves led to has the key, it is a hit.
+        let glance = match lane.candidate {
+            Some(candidate) => match candidate.value(&shared.shape, key) {
+                Some(value) => Glance::Hit(value),
+                None => candidate.look(&shared.shape, key),
+            },
+            None => Glance::Unknown,
+        };
+        let hit = match glance {
+            Glance::Hit(value) => Some(Hit::Inline(value)),
+            Glance::Large(large) => Some(large_hit(shared, pin, &large)?),
+            Glance::Nowhere | Glance::Unknown => get_hashed(shared, pin, key, lane.hash)?,
         };
         found(i, hit)?;
     }
@@ -159,33 +178,25 @@ fn ask(shared: &Shared, pin: &Pin<'_>, keys: &[impl AsRef<[u8]>]) {
 /// As `ask`, for the large values that a wave has found.
 #[cold]
 fn ask_for_values(shared: &Shared, pin: &Pin<'_>, lanes: &[Lane<'_>]) {
-    let large = lanes.iter().filter_map(|lane| {
-        let ((view, _), (place, _)) = (lane.page?, lane.slot?);
-        match record_at(view, &shared.shape, place)? {
-            Record::Large(large, _) => Some((large.offset(), large.len())),
-            Record::Inline { .. } => None,
-        }
+    let large = lanes.iter().filter_map(|lane| match lane.candidate?.record(&shared.shape)? {
+        Record::Large(large, _) => Some((large.offset(), large.len())),
+        Record::Inline { .. } => None,
     });
     shared.ask_for_large(pin, &mut large.collect::<Vec<_>>());
 }
 
-/// Three waves: each asks for what the next one reads, the last for so many lines of a record.
+/// Two waves: each asks for what the next one reads, the last for so many lines of a record.
 /// Returns how long the pages took.
 #[inline]
 fn fetch<'p>(
     shared: &'p Shared,
     pin: &'p Pin<'_>,
+    state: &State,
     lanes: &mut [Lane<'p>],
     lines: usize,
 ) -> Duration {
-    let state = shared.state.load(pin);
-    for lane in &*lanes {
-        let (side, _) = state.side_of(lane.hash);
-        side.prefetch(Which::Buckets, side.layout.bucket_of(lane.hash));
-    }
     for lane in &mut *lanes {
-        let (side, _) = state.side_of(lane.hash);
-        let word = side.load(Which::Buckets, side.layout.bucket_of(lane.hash));
+        let word = lane.word.map_or(0, |word| word.load(Ordering::SeqCst));
         lane.page = shared.known_page(pin, word);
         if let Some((view, cells)) = lane.page {
             view.prefetch(HEADER_SIZE + home_cell(lane.hash, cells) * LINE_SIZE);
@@ -193,16 +204,14 @@ fn fetch<'p>(
     }
     let started = Instant::now();
     for lane in &mut *lanes {
-        lane.slot = None;
+        lane.candidate = None;
         if lane.page.is_none() {
             lane.page = first_touch(shared, pin, state, lane.hash);
         }
         let Some((view, cells)) = lane.page else { continue };
-        lane.slot = candidate(view, &shared.shape, cells, lane.hash);
-        let Some((_, offset)) = lane.slot else { continue };
-        for line in 0..lines {
-            view.prefetch(offset + line * LINE_SIZE);
-        }
+        lane.candidate = Candidate::find(view, &shared.shape, cells, lane.hash);
+        let Some(candidate) = &lane.candidate else { continue };
+        prefetch_lines(candidate.bytes(), 0..lines);
     }
     started.elapsed()
 }
@@ -237,13 +246,11 @@ fn fetch_value(
     lane: &Lane<'_>,
     (lines, value_len): (usize, usize),
 ) {
-    let (Some((view, _)), Some((place, offset))) = (lane.page, lane.slot) else { return };
-    match record_at(view, &shared.shape, place) {
+    let Some(candidate) = &lane.candidate else { return };
+    match candidate.record(&shared.shape) {
         Some(Record::Inline { key, value }) => {
             let len = key.len() + value.len().min(value_len);
-            for line in lines..=len / LINE_SIZE {
-                view.prefetch(offset + line * LINE_SIZE);
-            }
+            prefetch_lines(candidate.bytes(), lines..len / LINE_SIZE + 1);
         }
         Some(Record::Large(large, _)) => {
             shared.prefetch_large(pin, &large, value_len.max(LARGE_LINES * LINE_SIZE));
@@ -252,20 +259,10 @@ fn fetch_value(
     }
 }
 
-/// The value of the record that the waves led to, if it has the key.
+/// Asks the processor for some lines from a record's start on; beyond the page that is vain.
 #[inline]
-fn believed<'p>(
-    shared: &'p Shared,
-    pin: &'p Pin<'_>,
-    lane: &Lane<'p>,
-    key: &[u8],
-) -> Result<Option<Hit<'p>>> {
-    let (Some((view, _)), Some((place, _))) = (lane.page, lane.slot) else { return Ok(None) };
-    Ok(match record_at(view, &shared.shape, place) {
-        Some(Record::Inline { key: found, value }) if found == key => Some(Hit::Inline(value)),
-        Some(Record::Large(large, found)) if !large.has_long_key() && found == key => {
-            Some(large_hit(shared, pin, &large)?)
-        }
-        _ => None,
-    })
+fn prefetch_lines(record: &[u8], lines: Range<usize>) {
+    for line in lines {
+        prefetch(record.as_ptr().wrapping_add(line * LINE_SIZE));
+    }
 }

@@ -57,9 +57,11 @@ fn keys_and_values(table: &mut Table) {
     let too_large =
         |error: &Error| matches!(error, Error::KeyTooLarge { len: 65_536, max: 65_535 });
     type Call = fn(&Index, &[u8]) -> Result<(), Error>;
-    let calls: [(&str, Call); 9] = [
+    let calls: [(&str, Call); 11] = [
         ("get", |index, key| index.get(key).map(drop)),
         ("contains_key", |index, key| index.contains_key(key).map(drop)),
+        ("reader.get", |index, key| index.reader()?.get(key).map(drop)),
+        ("reader.contains_key", |index, key| index.reader()?.contains_key(key).map(drop)),
         ("get_many", |index, key| index.get_many(&[key]).map(drop)),
         ("get_many_with", |index, key| index.get_many_with(&[key], |_, _| ())),
         ("get_many_into", |index, key| {
@@ -281,9 +283,10 @@ const WRITES: [(&str, Call); 8] = [
 ];
 
 /// Every method that reads and can fail.
-const READS: [(&str, Call); 10] = [
+const READS: [(&str, Call); 11] = [
     ("get", |index| index.get("key").map(drop)),
     ("contains_key", |index| index.contains_key("key").map(drop)),
+    ("reader", |index| index.reader().map(drop)),
     ("get_many", |index| index.get_many(&["key"]).map(drop)),
     ("get_many_with", |index| index.get_many_with(&["key"], |_, _| ())),
     ("get_many_into", |index| {

@@ -103,7 +103,7 @@ fn hot(index: &Index, count: u64, rounds: u64) {
         let draw = |salt: u64| -> Vec<[u8; 16]> {
             (0..lookups as u64).map(|i| key(mix(i + (salt << 40)) % count)).collect()
         };
-        let keys: Vec<Vec<[u8; 16]>> = (0..7).map(|salt| draw(round * 8 + salt)).collect();
+        let keys: Vec<Vec<[u8; 16]>> = (0..8).map(|salt| draw(round * 8 + salt)).collect();
         let absent: Vec<[u8; 16]> = (0..lookups as u64).map(|i| key(count + i)).collect();
         let mut line = Vec::new();
         let mut note = |name, run: &dyn Fn()| line.push((name, timed(lookups, run)));
@@ -122,6 +122,16 @@ fn hot(index: &Index, count: u64, rounds: u64) {
             keys[6].iter().for_each(|key| {
                 read(&index.get(key).unwrap().unwrap());
             });
+        });
+        note("reader, hits", &|| {
+            let reader = index.reader().unwrap();
+            keys[7].iter().for_each(|key| {
+                read(&reader.get(key).unwrap().unwrap());
+            });
+        });
+        note("reader, misses", &|| {
+            let reader = index.reader().unwrap();
+            absent.iter().for_each(|key| assert!(reader.get(key).unwrap().is_none()));
         });
         note("get_with 1", &|| {
             keys[5].iter().for_each(|key| {

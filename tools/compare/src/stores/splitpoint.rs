@@ -83,7 +83,8 @@ impl Store for Splitpoint {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(Lookups { index: &self.0, keys: Vec::new(), found: Vec::new() }))
+        let reader = self.0.reader()?;
+        Ok(Box::new(Lookups { index: &self.0, reader, keys: Vec::new(), found: Vec::new() }))
     }
 
     fn sync(&self) -> Result<bool> {
@@ -98,13 +99,14 @@ impl Store for Splitpoint {
 
 struct Lookups<'a> {
     index: &'a Index,
+    reader: splitpoint::Reader<'a>,
     keys: Vec<&'static [u8]>,
     found: Vec<bool>,
 }
 
 impl Reader for Lookups<'_> {
     fn get(&mut self, key: &[u8], sink: &mut Sink<'_>) -> Result<()> {
-        if let Some(value) = self.index.get(key)? {
+        if let Some(value) = self.reader.get(key)? {
             sink.take(&value);
         }
         Ok(())
