@@ -15,7 +15,7 @@ use super::stats::Counters;
 use super::writer::{Writer, new_epoch, start_of};
 use super::{Handle, Index, Inner, Options};
 use crate::error::{Error, Fault, Place, Promise, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, RUN_BUCKETS};
 use crate::log::{self, Log, LogFiles, LogStart, Lsn};
 use crate::mutant::{Mutant, mutant};
 use crate::page::meta::{FileParameters, LogPosition};
@@ -23,6 +23,7 @@ use crate::page::record::{inline_len, large_len};
 use crate::pager::{self, MetaPages, Opened, Reading};
 use crate::storage::{LockKind, OpenMode, Storage, StorageFile};
 use crate::table::Table;
+use crate::table::resize::buckets_for;
 
 /// Opens or creates.
 pub(super) fn open(options: Options, path: &Path) -> Result<Index> {
@@ -57,7 +58,8 @@ pub(crate) fn open_held(
     let segment_size = (options.log_budget / 8).clamp(64 << 10, 16 << 20) & !0xfff;
     let Opened { pager, persisted } = opened;
     let next = (last_segment + 1, start.lsn);
-    let writer = Writer::new(Table::new(pager), files, persisted, segment_size, next);
+    let table = Table::new(pager).expecting(options.expected_len);
+    let writer = Writer::new(table, files, persisted, segment_size, next);
     let mut recovery = Recovery { writer, start, leftovers };
     if !options.read_only {
         match needs_redo {
@@ -328,20 +330,18 @@ pub(crate) fn new_parameters(options: &Options, path: &Path) -> Result<FileParam
     })
 }
 
+/// For all records that are expected, if their size is known; else for some of them, to learn it from.
 fn first_layout(options: &Options, parameters: &FileParameters) -> Layout {
-    /// Bytes of a record, if nothing is known.
-    const USUAL: usize = 64;
     let in_page = |(key, value)| match inline_len(key, value) {
         len if len > parameters.inline_max => len.min(large_len(key)),
         _ => key + value,
     };
-    let known = parameters.key_size.zip(parameters.value_size).map(in_page);
-    Layout::new(crate::table::resize::buckets_for(
-        &parameters.shape(),
-        options.expected_len,
-        known.unwrap_or(USUAL) as u64,
-        parameters.page_size,
-    ))
+    let (shape, page_size) = (parameters.shape(), parameters.page_size);
+    let for_len = |len: usize| buckets_for(&shape, options.expected_len, len as u64, page_size);
+    Layout::new(match parameters.key_size.zip(parameters.value_size).map(in_page) {
+        Some(len) => for_len(len),
+        None => for_len(1).min(RUN_BUCKETS),
+    })
 }
 
 /// Refuses options that contradict the file.

@@ -134,9 +134,10 @@ impl Options {
         self
     }
 
-    /// How many records a new index will hold: its directory is made for them at once, which saves
-    /// the work of growing. A hint: more or fewer do no harm; [`Index::checkpoint`] and
-    /// [`Index::close`] make a table smaller again that is less than half full. Default 0.
+    /// How many records the index will hold. Its directory is made for them at once, or as soon as the
+    /// first few hundred have shown how long they are: that saves the work of growing, a fifth or more of
+    /// a load. A hint: more or fewer do no harm; [`Index::checkpoint`] and [`Index::close`] make a table
+    /// smaller again that is less than half full. Default 0.
     pub fn expected_len(mut self, records: u64) -> Options {
         self.expected_len = records;
         self

@@ -1,7 +1,6 @@
 //! Many lookups, one after another, under one pin.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 
 use super::{Index, Inner};
@@ -13,10 +12,13 @@ use crate::table::get::{Hit, contains, get_as};
 /// thread that does so again and again. Made by [`Index::reader`].
 ///
 /// It is no snapshot: each lookup sees what was committed before it. It takes no lock and delays no
-/// writer. But what is replaced or removed stays allocated, outside the memory budget, until the
-/// reader is renewed or dropped; [`Stats`](crate::Stats) shows how much and since when. So call
-/// [`Reader::renew`] every few thousand lookups or whenever the thread pauses, and keep none for longer
-/// than that beside a busy writer.
+/// writer. A value is borrowed from the reader until its next lookup; whoever needs several at a time
+/// has [`Index::get_many_with`] and [`Index::get`].
+///
+/// What was replaced or removed since its last lookups, the last 1,024 at most, stays allocated, outside
+/// the memory budget; [`Stats`](crate::Stats) shows how much and since when. So a thread that pauses
+/// calls [`Reader::renew`], or drops its reader; neither lets go of anything while the same thread holds
+/// another reader or a [`Value`](crate::Value).
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -26,15 +28,19 @@ use crate::table::get::{Hit, contains, get_as};
 /// assert_eq!(reader.get("user:17")?.as_deref(), Some(&b"blue"[..]));
 /// index.insert("user:17", "green")?;
 /// assert_eq!(reader.get("user:17")?.as_deref(), Some(&b"green"[..]));
-/// reader.renew();
 /// # drop(reader); index.close()?; Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader<'a> {
     inner: &'a Inner,
     pin: Pin<'a>,
-    hits: Cell<u64>,
-    misses: Cell<u64>,
+    /// Lookups until the pin is renewed.
+    left: u32,
+    hits: u64,
+    misses: u64,
 }
+
+/// Lookups under one pin, at most.
+const LOOKUPS: u32 = 1024;
 
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +57,7 @@ impl Index {
         let inner = &**self.inner();
         let pin = inner.shared.epoch.pin();
         inner.shared.check_open()?;
-        Ok(Reader { inner, pin, hits: Cell::new(0), misses: Cell::new(0) })
+        Ok(Reader { inner, pin, left: LOOKUPS, hits: 0, misses: 0 })
     }
 }
 
@@ -62,12 +68,12 @@ impl Reader<'_> {
     /// # Errors
     /// As [`Index::get`].
     #[inline]
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
+    pub fn get(&mut self, key: impl AsRef<[u8]>) -> Result<Option<Cow<'_, [u8]>>> {
         let (key, shared) = (key.as_ref(), &*self.inner.shared);
-        crate::table::check_key(shared, key)?;
-        shared.check_open()?;
+        self.begin(key)?;
         let found = get_as(shared, &self.pin, key, Cow::Borrowed, value)?;
-        self.note(found.is_some());
+        let counter = if found.is_some() { &mut self.hits } else { &mut self.misses };
+        *counter += 1;
         Ok(found)
     }
 
@@ -76,30 +82,36 @@ impl Reader<'_> {
     /// # Errors
     /// As [`Index::get`].
     #[inline]
-    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let (key, shared) = (key.as_ref(), &*self.inner.shared);
-        crate::table::check_key(shared, key)?;
-        shared.check_open()?;
-        let found = contains(shared, &self.pin, key)?;
-        self.note(found);
+    pub fn contains_key(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.begin(key)?;
+        let found = contains(&self.inner.shared, &self.pin, key)?;
+        let counter = if found { &mut self.hits } else { &mut self.misses };
+        *counter += 1;
         Ok(found)
     }
 
-    /// Lets go of all that was replaced or removed so far. Values found before are borrowed from the
-    /// reader, so none is left by now.
+    /// Lets go of all that was replaced or removed so far. Every 1,024th lookup does so by itself.
+    #[inline(never)]
     pub fn renew(&mut self) {
         self.count();
+        self.left = LOOKUPS;
         self.pin.renew();
     }
 
     #[inline]
-    fn note(&self, is_hit: bool) {
-        let counter = if is_hit { &self.hits } else { &self.misses };
-        counter.set(counter.get() + 1);
+    fn begin(&mut self, key: &[u8]) -> Result<()> {
+        self.left -= 1;
+        if self.left == 0 {
+            self.renew();
+        }
+        crate::table::check_key(&self.inner.shared, key)?;
+        self.inner.shared.check_open()
     }
 
-    fn count(&self) {
-        self.inner.counters.note_gets(self.hits.take(), self.misses.take());
+    fn count(&mut self) {
+        let (hits, misses) = (std::mem::take(&mut self.hits), std::mem::take(&mut self.misses));
+        self.inner.counters.note_gets(hits, misses);
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) const VALUE_LEN_MAX: u64 = u32::MAX as u64;
 pub(crate) struct Table {
     pub(crate) pager: Pager,
     cleaning: clean::Cleaning,
+    /// As many records will come, as far as its user knows.
+    expected_len: u64,
 }
 
 /// Where a hash belongs.
@@ -62,7 +64,12 @@ impl Home {
 
 impl Table {
     pub(crate) fn new(pager: Pager) -> Table {
-        Table { pager, cleaning: clean::Cleaning::default() }
+        Table { pager, cleaning: clean::Cleaning::default(), expected_len: 0 }
+    }
+
+    /// Grows to what so many records need as soon as it knows how long they are.
+    pub(crate) fn expecting(self, records: u64) -> Table {
+        Table { expected_len: records, ..self }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

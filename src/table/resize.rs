@@ -71,8 +71,20 @@ impl Table {
 
     pub(super) fn grow_if_full(&mut self) {
         if self.is_above(TARGET_FILL) {
-            self.step(grown);
+            let expected = self.buckets_expected();
+            self.step(|layout| grown(layout).max(expected));
         }
+    }
+
+    /// Buckets for the records that are expected, if those that are there are like them.
+    fn buckets_expected(&self) -> u64 {
+        let there = self.pager.counts.record_count;
+        if there >= self.expected_len {
+            return 0;
+        }
+        let len = u128::from(self.used_len()) * u128::from(self.expected_len) * 100;
+        let payload = u128::from(there.max(1)) * u128::from(self.payload() * TARGET_FILL);
+        u64::try_from(len.div_ceil(payload.max(1))).unwrap_or(u64::MAX)
     }
 
     pub(super) fn shrink_if_empty(&mut self) {
@@ -210,9 +222,7 @@ impl Table {
         for &word in chain {
             pages.extend(shared.page(&pin, current, Which::Runs, run, word, None)?);
         }
-        let first =
-            next.layout.bucket_of(current.layout.first_hash(run * RUN_BUCKETS).unwrap_or(0));
-        let mut groups: Vec<Group<'_>> = Vec::new();
+        let mut groups: Vec<(u64, Group<'_>)> = Vec::new();
         // Lines are looked at in the order of slots, which the processor cannot foresee.
         let ask_for = |page: &Page<'_>| {
             let view = page.view();
@@ -232,21 +242,19 @@ impl Table {
                 if its_run != run {
                     return Break(Fault::new(Promise::RecordBucket, run, its_run));
                 }
-                let bucket = next.layout.bucket_of(hash) - first;
-                group_of(&mut groups, bucket).push((hash, record));
+                group_of(&mut groups, next.layout.bucket_of(hash)).push((hash, record));
                 Continue(())
             });
             if let Break(fault) = looked {
                 return Err(fault.at(&shared.path, Place::File));
             }
         }
-        for (bucket, group) in (first..).zip(&groups) {
-            if !group.is_empty() {
-                // There is a page on file only if it is damaged; it is checked before anything moves.
-                self.pager.private_bucket(next, bucket)?;
-            }
+        groups.sort_unstable_by_key(|(bucket, _)| *bucket);
+        for (bucket, _) in &groups {
+            // There is a page on file only if it is damaged; it is checked before anything moves.
+            self.pager.private_bucket(next, *bucket)?;
         }
-        for group in &mut groups {
+        for (_, group) in &mut groups {
             if let Some((hash, _)) = group.first() {
                 self.place_group(&Home::new(next, *hash), group);
             }
@@ -274,15 +282,15 @@ impl Table {
 /// Records of one bucket, with their hashes.
 type Group<'r> = Vec<(u64, Record<'r>)>;
 
-/// The records of a bucket, which is counted from the first that the run reaches into.
-fn group_of<'g, 'r>(groups: &'g mut Vec<Group<'r>>, bucket: u64) -> &'g mut Group<'r> {
+/// The records of a bucket. It is most likely the one that the record before went to, or its neighbour.
+fn group_of<'g, 'r>(groups: &'g mut Vec<(u64, Group<'r>)>, bucket: u64) -> &'g mut Group<'r> {
     /// More than a bucket has of records of a usual size.
     const USUAL: usize = 48;
-    let index = usize::try_from(bucket).expect("a run is short");
-    if index >= groups.len() {
-        groups.resize_with(index + 1, || Vec::with_capacity(USUAL));
-    }
-    groups.get_mut(index).expect("it was just made")
+    let index = groups.iter().rposition(|(known, _)| *known == bucket).unwrap_or_else(|| {
+        groups.push((bucket, Vec::with_capacity(USUAL)));
+        groups.len() - 1
+    });
+    &mut groups.get_mut(index).expect("it was found or made").1
 }
 
 /// The next larger layout: doubling while the table is small and cheap to move, then by steps

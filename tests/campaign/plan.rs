@@ -57,6 +57,7 @@ pub(crate) struct Setting {
     /// Bytes of every value of a table of fixed sizes.
     pub(crate) value_size: Option<u32>,
     pub(crate) inline_max: usize,
+    pub(crate) expected_len: u64,
 }
 
 impl Setting {
@@ -70,6 +71,7 @@ impl Setting {
             access: Access::Pread,
             value_size: None,
             inline_max: 496,
+            expected_len: 0,
         }
     }
 
@@ -88,6 +90,7 @@ impl Setting {
             .verify(self.verify)
             .access(self.access)
             .inline_max(self.inline_max)
+            .expected_len(self.expected_len)
     }
 
     /// The operation with keys and values of the sizes that this index holds.
@@ -271,6 +274,8 @@ impl Plan {
             value_size: [None, None, None, Some(8), Some(8), Some(120)][rng.below(6)],
             // With the least, most values stand in the value area, many in one block.
             inline_max: [64, 64, 496, 992][rng.below(4)],
+            // More than will come: its first growth is to many times as many buckets.
+            expected_len: if seed.is_multiple_of(4) { 3000 } else { 0 },
         };
         let mut draw = Draw {
             keys: [6, 40, 200, 400][rng.below(4)],

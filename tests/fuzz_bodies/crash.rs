@@ -81,6 +81,7 @@ fn setting(bytes: &mut Bytes<'_>) -> Setting {
         memory_budget: bytes.of(&[16 * page_size as u64, 1 << 18]),
         verify: bytes.of(&[Verify::OnFirstTouch, Verify::Always]),
         access: bytes.of(&[Access::Pread, Access::Mapped]),
+        expected_len: if page_size == 8192 { 1000 } else { 0 },
     }
 }
 

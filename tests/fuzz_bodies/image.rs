@@ -105,7 +105,8 @@ fn read(index: &Index, len: usize) {
     for key in &keys {
         let _ = index.get(key).map(|value| value.map(|value| value.len()));
         let _ = index.contains_key(key);
-        let _ = index.reader().map(|reader| reader.get(key).map(|value| value.map(|v| v.len())));
+        let _ =
+            index.reader().map(|mut reader| reader.get(key).map(|value| value.map(|v| v.len())));
     }
     let _ = index.get_many_with(&keys, |_, _| ());
     if let Ok(iter) = index.iter() {

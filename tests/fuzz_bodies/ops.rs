@@ -152,7 +152,7 @@ impl Run {
         let found = self.index().get(key).expect("get");
         assert_eq!(found.as_deref(), self.model.get(key).map(Vec::as_slice));
         assert_eq!(self.index().contains_key(key).expect("contains"), self.model.contains_key(key));
-        let reader = self.index().reader().expect("reader");
+        let mut reader = self.index().reader().expect("reader");
         assert_eq!(reader.get(key).expect("read"), found.as_deref().map(Into::into));
     }
 

@@ -205,7 +205,7 @@ fn read(options: &Options, path: &Path, keys: &[Vec<u8>], seen: &mut Seen) {
     let mut touched = Vec::new();
     for key in keys {
         note(&mut touched, index.get(key).map(|value| value.map(|value| value.len())));
-        let reader = index.reader().unwrap();
+        let mut reader = index.reader().unwrap();
         note(&mut touched, reader.get(key).map(|value| value.map(|value| value.len())));
     }
     for n in 0..50 {

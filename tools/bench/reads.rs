@@ -124,13 +124,13 @@ fn hot(index: &Index, count: u64, rounds: u64) {
             });
         });
         note("reader, hits", &|| {
-            let reader = index.reader().unwrap();
+            let mut reader = index.reader().unwrap();
             keys[7].iter().for_each(|key| {
                 read(&reader.get(key).unwrap().unwrap());
             });
         });
         note("reader, misses", &|| {
-            let reader = index.reader().unwrap();
+            let mut reader = index.reader().unwrap();
             absent.iter().for_each(|key| assert!(reader.get(key).unwrap().is_none()));
         });
         note("get_with 1", &|| {

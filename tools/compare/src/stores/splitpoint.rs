@@ -83,7 +83,7 @@ impl Store for Splitpoint {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        let reader = self.0.reader()?;
+        let reader = None;
         Ok(Box::new(Lookups { index: &self.0, reader, keys: Vec::new(), found: Vec::new() }))
     }
 
@@ -99,17 +99,25 @@ impl Store for Splitpoint {
 
 struct Lookups<'a> {
     index: &'a Index,
-    reader: splitpoint::Reader<'a>,
+    reader: Option<splitpoint::Reader<'a>>,
     keys: Vec<&'static [u8]>,
     found: Vec<bool>,
 }
 
 impl Reader for Lookups<'_> {
     fn get(&mut self, key: &[u8], sink: &mut Sink<'_>) -> Result<()> {
-        if let Some(value) = self.reader.get(key)? {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(self.index.reader()?),
+        };
+        if let Some(value) = reader.get(key)? {
             sink.take(&value);
         }
         Ok(())
+    }
+
+    fn release(&mut self) {
+        self.reader = None;
     }
 
     fn get_many(&mut self, keys: Keys<'_>, sink: &mut Sink<'_>) -> Result<()> {
