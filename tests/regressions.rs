@@ -407,11 +407,9 @@ fn a_file_opens_with_the_inline_max_that_it_has() {
 #[test]
 fn a_table_that_expects_records_grows_once() {
     const COUNT: u64 = 20_000;
-    let fill = |expected: u64| {
-        let disk = SimulatedDisk::new(3);
-        let index = options(&disk).expected_len(expected).hash_seed(5).open("/index").unwrap();
-        for from in (0..COUNT).step_by(500) {
-            let mut batch = splitpoint::Batch::new();
+    let put = |index: &Index, numbers: std::ops::Range<u64>| {
+        for from in numbers.step_by(500) {
+            let mut batch = Batch::new();
             for n in from..from + 500 {
                 batch.insert([n.to_le_bytes(), n.to_le_bytes()].concat(), [7; 100]);
             }
@@ -421,6 +419,10 @@ fn a_table_that_expects_records_grows_once() {
         assert!(index.check().unwrap().is_sound());
         (stats.moved_page_count, stats.bucket_count.max(stats.next_bucket_count))
     };
+    let open = |disk: &SimulatedDisk, expected: u64| {
+        options(disk).expected_len(expected).hash_seed(5).open(PATH).unwrap()
+    };
+    let fill = |expected| put(&open(&SimulatedDisk::new(3), expected), 0..COUNT);
     let (moved, buckets) = fill(COUNT);
     // The first sixteen buckets, and what they had in overflow.
     assert!(moved <= 24, "{moved} pages moved");
@@ -431,4 +433,18 @@ fn a_table_that_expects_records_grows_once() {
     // Fewer than were thought of: what is there is as it would be, in a directory with much room.
     let (moved, buckets) = fill(50 * COUNT);
     assert!(moved <= 24 && buckets > 30 * grown, "{moved} pages moved, {buckets} buckets");
+    // Removals do not shrink it meanwhile.
+    let index = open(&SimulatedDisk::new(4), COUNT);
+    let (_, buckets) = put(&index, 0..1000);
+    for n in 0..500_u64 {
+        assert!(index.remove([n.to_le_bytes(), n.to_le_bytes()].concat()).unwrap());
+    }
+    assert_eq!(put(&index, 1000..1500), (17, buckets));
+    // A table that is there grows by steps: in one long sweep what it has not reached would fill up.
+    let disk = SimulatedDisk::new(5);
+    let index = open(&disk, 0);
+    let (_, buckets) = put(&index, 0..COUNT);
+    index.close().unwrap();
+    let (_, grown) = put(&open(&disk, 50 * COUNT), COUNT..COUNT * 5 / 4);
+    assert!(grown < buckets * 3 / 2, "{grown} of {buckets}");
 }

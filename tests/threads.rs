@@ -475,3 +475,31 @@ fn what_is_written_in_the_background_is_durable_soon_whoever_syncs() {
     assert_eq!(late, None, "the burst's last commit was never durable");
     index.close().unwrap();
 }
+
+/// A reader has what it may look at stay as it is: the file is locked until it is renewed or gone.
+#[test]
+fn a_reader_keeps_a_closed_file_until_it_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let index = Index::open(&path).unwrap();
+    index.insert("key", "value").unwrap();
+    let mut reader = index.reader().unwrap();
+    for n in 0..3000 {
+        assert_eq!(reader.get("key").unwrap().as_deref(), Some(&b"value"[..]), "{n}");
+        assert!(!reader.contains_key("absent").unwrap());
+    }
+    index.close().unwrap();
+    assert!(matches!(reader.get("key"), Err(Error::Closed)));
+    assert!(matches!(Index::open(&path), Err(Error::Locked { .. })));
+    assert!(matches!(index.reader(), Err(Error::Closed)));
+    reader.renew();
+    assert!(matches!(reader.get("key"), Err(Error::Closed)));
+    reader.renew();
+    let again = Index::open(&path).unwrap();
+    assert_eq!(again.get("key").unwrap().as_deref(), Some(&b"value"[..]));
+    let mut second = again.reader().unwrap();
+    assert!(second.get("key").unwrap().is_some() && second.get("other").unwrap().is_none());
+    drop(second);
+    let stats = again.stats().unwrap();
+    assert_eq!((stats.hit_count, stats.miss_count), (2, 1), "counted when it is gone");
+}

@@ -18,6 +18,7 @@ use crate::error::{Error, Fault, Place, Promise, Result};
 use crate::layout::{Layout, RUN_BUCKETS};
 use crate::log::{self, Log, LogFiles, LogStart, Lsn};
 use crate::mutant::{Mutant, mutant};
+use crate::page::PAGE_SIZE_MIN;
 use crate::page::meta::{FileParameters, LogPosition};
 use crate::page::record::{inline_len, large_len};
 use crate::pager::{self, MetaPages, Opened, Reading};
@@ -340,7 +341,7 @@ fn first_layout(options: &Options, parameters: &FileParameters) -> Layout {
     let for_len = |len: usize| buckets_for(&shape, options.expected_len, len as u64, page_size);
     Layout::new(match parameters.key_size.zip(parameters.value_size).map(in_page) {
         Some(len) => for_len(len),
-        None => for_len(1).min(RUN_BUCKETS),
+        None => for_len(1).min((RUN_BUCKETS * PAGE_SIZE_MIN as u64 / page_size as u64).max(1)),
     })
 }
 

@@ -136,8 +136,9 @@ impl Options {
 
     /// How many records the index will hold. Its directory is made for them at once, or as soon as the
     /// first few hundred have shown how long they are: that saves the work of growing, a fifth or more of
-    /// a load. A hint: more or fewer do no harm; [`Index::checkpoint`] and [`Index::close`] make a table
-    /// smaller again that is less than half full. Default 0.
+    /// a load. A hint: more may come, or fewer; far fewer leave a directory, and a sparse file, that are too
+    /// large until [`Index::checkpoint`] or [`Index::close`] makes a table smaller that is less than half
+    /// full. Without effect on an index that has more than some hundred records. Default 0.
     pub fn expected_len(mut self, records: u64) -> Options {
         self.expected_len = records;
         self

@@ -3,22 +3,24 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::value::held;
 use super::{Index, Inner};
 use crate::error::Result;
-use crate::pager::{Pin, ValueBytes};
+use crate::pager::{Held, Pin};
 use crate::table::get::{Hit, contains, get_as};
 
 /// Looks keys up one after another, under one pin: the fastest way to look up single keys, by a
 /// thread that does so again and again. Made by [`Index::reader`].
 ///
-/// It is no snapshot: each lookup sees what was committed before it. It takes no lock and delays no
-/// writer. A value is borrowed from the reader until its next lookup; whoever needs several at a time
+/// It is no snapshot: each lookup sees what was committed before it. It takes no lock. A value is borrowed from the reader until its next lookup; whoever needs several at a time
 /// has [`Index::get_many_with`] and [`Index::get`].
 ///
-/// What was replaced or removed since its last lookups, the last 1,024 at most, stays allocated, outside
-/// the memory budget; [`Stats`](crate::Stats) shows how much and since when. So a thread that pauses
-/// calls [`Reader::renew`], or drops its reader; neither lets go of anything while the same thread holds
-/// another reader or a [`Value`](crate::Value).
+/// What was replaced or removed since its last lookups, the last 1,024 at most, stays allocated, in
+/// memory, outside its budget, and in the file, and a file that is closed stays locked;
+/// [`Stats`](crate::Stats) shows how much is held and since when. So a thread that pauses, writes or
+/// closes calls [`Reader::renew`] before, or drops its reader; neither lets go of anything while the same
+/// thread holds another reader or a [`Value`](crate::Value). Its lookups are counted in the statistics
+/// at each renewal.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -123,14 +125,8 @@ impl Drop for Reader<'_> {
 
 #[inline(never)]
 fn value(hit: Hit<'_>) -> Cow<'_, [u8]> {
-    match hit {
-        Hit::Inline(value) => Cow::Borrowed(value),
-        Hit::Copied(value) => Cow::Owned(value),
-        Hit::Large(ValueBytes::Mapped(bytes), len) => {
-            Cow::Borrowed(bytes.get(..len).unwrap_or_default())
-        }
-        Hit::Large(ValueBytes::Owned(bytes), len) => {
-            Cow::Owned(bytes.get(..len).unwrap_or_default().to_vec())
-        }
+    match held(hit) {
+        Held::Pinned(value) => Cow::Borrowed(value),
+        Held::Owned(value) => Cow::Owned(value),
     }
 }

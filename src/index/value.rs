@@ -110,7 +110,7 @@ fn held_apart(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
 }
 
 #[inline]
-fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
+pub(super) fn held(hit: Hit<'_>) -> Held<'_, Vec<u8>> {
     match hit {
         Hit::Inline(value) => Held::Pinned(value),
         Hit::Copied(value) => Held::Owned(value),

@@ -39,7 +39,7 @@ use seize::{Collector, Guard, LocalGuard};
 
 /// Entries of one retirement. The collector needs an entry for each thread that is pinned at that
 /// moment, else it waits for the next retirement; so idle entries go along.
-const ENTRIES: usize = 16;
+const ENTRIES: usize = 32;
 /// As many times these at most for the last retirement of a collector, which no other comes after.
 const LAST_ROUNDS: usize = 256;
 

@@ -37,6 +37,8 @@ const TARGET_FILL: u64 = 91;
 const LOW_FILL: u64 = 47;
 /// What a shrinking sweep aims at.
 const SHRUNK_FILL: u64 = 72;
+/// The most buckets that a table is made of for records that are yet to come: 128 GiB of small pages.
+const EXPECTED_BUCKETS_MAX: u64 = 1 << 25;
 /// Pages that are on their way to the cache while a sweep looks at one.
 const AHEAD: usize = 2;
 
@@ -76,19 +78,32 @@ impl Table {
         }
     }
 
-    /// Buckets for the records that are expected, if those that are there are like them.
+    /// Buckets for the records that are expected, if those that are there are like them; 0 for a table
+    /// of more than one run: a sweep that went on for long would leave what it has not reached overfull.
     fn buckets_expected(&self) -> u64 {
-        let there = self.pager.counts.record_count;
-        if there >= self.expected_len {
+        let (there, expected) = (self.pager.counts.record_count, self.expected_len);
+        if there >= expected || self.pager.state().current.layout.bucket_count > RUN_BUCKETS {
             return 0;
         }
-        let len = u128::from(self.used_len()) * u128::from(self.expected_len) * 100;
+        // A record takes no more than a page, whatever a file says of their sum.
+        let used_len = self.used_len().min(there.max(1).saturating_mul(self.payload()));
+        let len = u128::from(used_len) * u128::from(expected) * 100;
         let payload = u128::from(there.max(1)) * u128::from(self.payload() * TARGET_FILL);
-        u64::try_from(len.div_ceil(payload.max(1))).unwrap_or(u64::MAX)
+        u64::try_from(len.div_ceil(payload.max(1))).unwrap_or(u64::MAX).min(EXPECTED_BUCKETS_MAX)
+    }
+
+    /// Whether the table is as large as it is for records that are still to come.
+    fn awaits_records(&mut self) -> bool {
+        let is_made = self.pager.state().current.layout.bucket_count > RUN_BUCKETS;
+        let have_come = self.pager.counts.record_count >= self.expected_len;
+        if have_come || is_made && self.is_above(LOW_FILL) {
+            self.expected_len = 0;
+        }
+        self.expected_len > 0
     }
 
     pub(super) fn shrink_if_empty(&mut self) {
-        if self.is_shrinkable() {
+        if !self.awaits_records() && self.is_shrinkable() {
             let used_len = self.used_len();
             let wanted = (used_len * 100).div_ceil(self.payload() * SHRUNK_FILL);
             self.step(|_| wanted);
@@ -131,6 +146,10 @@ impl Table {
     /// growing sweep stays where it is.
     pub(crate) fn settle(&mut self, limit: usize) -> Result<bool> {
         let enough = self.pager.dirty_count().saturating_add(limit);
+        if self.is_shrinkable() {
+            // It is not made large a second time.
+            self.expected_len = 0;
+        }
         while self.is_shrinkable() {
             let state = self.pager.state();
             if state.next.is_none() {
