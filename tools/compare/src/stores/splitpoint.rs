@@ -11,7 +11,7 @@ use crate::store::{Kind, Need, Reader, Result, Setup, Sink, Store};
 pub const KIND: Kind = Kind {
     name: "splitpoint",
     version: || locked("splitpoint"),
-    settings: "defaults; expected_len (hint), key_size and value_size for 8 + 8; \
+    settings: "defaults; one Reader for many lookups; expected_len (hint), key_size and value_size for 8 + 8; \
                Durability::Background(200 ms) where durability is in the background; budgets of \
                memory and log an eighth each of a limit; get_many_into for rows of a matrix. \
                Source: docs of Options",
