@@ -1,4 +1,4 @@
-//! Many lookups, one after another, under one pin.
+//! Many lookups, one after another, under one pin. Knows nothing of how a key is found.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,8 +12,9 @@ use crate::table::get::{Hit, contains, get_as};
 /// Looks keys up one after another, under one pin: the fastest way to look up single keys, by a
 /// thread that does so again and again. Made by [`Index::reader`].
 ///
-/// It is no snapshot: each lookup sees what was committed before it. It takes no lock. A value is borrowed from the reader until its next lookup; whoever needs several at a time
-/// has [`Index::get_many_with`] and [`Index::get`].
+/// It is no snapshot: each lookup sees what was committed before it. It takes no lock. A value is
+/// borrowed from the reader until its next lookup; whoever needs several at a time has
+/// [`Index::get_many_with`] and [`Index::get`].
 ///
 /// What was replaced or removed since its last lookups, the last 1,024 at most, stays allocated, in
 /// memory, outside its budget, and in the file, and a file that is closed stays locked;

@@ -83,8 +83,8 @@ impl Store for Splitpoint {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        let reader = None;
-        Ok(Box::new(Lookups { index: &self.0, reader, keys: Vec::new(), found: Vec::new() }))
+        let (index, keys, found) = (&self.0, Vec::new(), Vec::new());
+        Ok(Box::new(Lookups { index, reader: None, keys, found }))
     }
 
     fn sync(&self) -> Result<bool> {
